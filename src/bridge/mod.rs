@@ -1,0 +1,1 @@
+//! Messages to frames, frames to wire bytes: the only place where a format meets [`crate::media`].

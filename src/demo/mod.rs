@@ -1,0 +1,1 @@
+//! `crtmpserver demo`: a master, two mirrors and an encoder in one process.

@@ -1,0 +1,47 @@
+//! crtmpserver: a live-streaming appliance.
+//!
+//! One encoder publishes to a *master*, any number of *mirrors* pull from it and re-broadcast, any
+//! number of viewers watch on the mirrors. This page is the map of the code; `docs/architecture.md`
+//! has the reasons. `tests/architecture.rs` fails when a module uses what its layer may not.
+//!
+//! ```text
+//! cli -> daemon -> { rtmp_server  http  edge } -> net -> bridge, relay -> media
+//!                                                       bridge -> rtmp, flv, amf, codec -> wire
+//! ```
+//!
+//! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
+//! [`wire`] checked readers, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
+//! [`flv`] tags, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`limits`] every bound a peer can meet, with its reason.
+//!
+//! **Relay** (no protocol, no sockets): [`media`] the frame, [`relay`] the bounded log of a stream,
+//! its epochs, and the cursors that viewers are.
+//!
+//! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
+//!
+//! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, [`rtmp_server`],
+//! [`http`], [`edge`] the mirror's pulls, [`auth`] who may publish and play.
+//!
+//! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`].
+
+pub mod amf;
+pub mod auth;
+pub mod bridge;
+pub mod cli;
+pub mod codec;
+pub mod config;
+pub mod daemon;
+#[cfg(feature = "publish")]
+pub mod demo;
+pub mod edge;
+pub mod flv;
+pub mod http;
+pub mod limits;
+pub mod media;
+pub mod net;
+pub mod relay;
+pub mod rtmp;
+pub mod rtmp_server;
+pub mod system;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,133 @@
+//! Every bound that a peer can meet, in one place, with its reason.
+//!
+//! Two rules stand above the numbers: memory and time grow only with bytes that really arrived,
+//! never with a number that a peer wrote; and every loop consumes input or ends. A limit that an
+//! operator may need to move is a field of [`Limits`] (the `[limits]` table of the configuration);
+//! a limit that only a hostile or broken peer can meet is a constant.
+
+use std::time::Duration;
+
+/// The limits that the configuration can move. `Default` is what is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all; also bounded by the descriptor limit of the process less
+    /// [`RESERVED_DESCRIPTORS`].
+    pub max_connections: usize,
+    /// Connections from one address (one /64 in IPv6) that have not finished their login. Playing
+    /// viewers do not count: a thousand may share one address.
+    pub max_pending_per_address: usize,
+    /// Connections in all that have not finished their login.
+    pub max_pending: usize,
+    /// Handshake, counted from accept, whatever drips in.
+    pub handshake_timeout: Duration,
+    /// `connect`, counted from the end of the handshake.
+    pub connect_timeout: Duration,
+    /// First `play` or `publish`, counted from `connect`.
+    pub idle_timeout: Duration,
+    /// A publisher that sends no media.
+    pub publish_timeout: Duration,
+    /// A ping is sent after this long without a byte from the peer.
+    pub ping_after: Duration,
+    /// A peer that answers nothing, not even the ping, is closed after this long.
+    pub silence_timeout: Duration,
+    /// A viewer that accepts no byte although there are some to send.
+    pub send_timeout: Duration,
+    /// The smallest chunk size a peer may set. Smaller ones cost more header than payload; 1 is
+    /// legal and can be allowed.
+    pub min_chunk_size: u32,
+    /// Largest audio message, bytes.
+    pub max_audio: usize,
+    /// Largest video or aggregate message, bytes.
+    pub max_video: usize,
+    /// Streams in the hub at once, waiting ones included.
+    pub max_streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            max_pending_per_address: 64,
+            max_pending: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            publish_timeout: Duration::from_secs(30),
+            ping_after: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(20),
+            min_chunk_size: 128,
+            max_audio: 1 << 20,
+            max_video: 8 << 20,
+            max_streams: 1000,
+        }
+    }
+}
+
+/// Descriptors kept free for files, the control side and the spare one of the accept loop.
+pub const RESERVED_DESCRIPTORS: usize = 128;
+
+/// Any message before `connect` was answered: a `connect` with every field there is has under 4 KiB.
+pub const MAX_MESSAGE_BEFORE_CONNECT: usize = 32 * 1024;
+/// A command or shared object message.
+pub const MAX_COMMAND: usize = 64 * 1024;
+/// A data message (`onMetaData`, cue points).
+pub const MAX_DATA: usize = 256 * 1024;
+/// A control message has 4 to 6 bytes; user control with an unknown event may have a few more.
+pub const MAX_CONTROL: usize = 64;
+/// Chunk streams on one connection. Encoders use 3 to 6, a server with many streams some dozens.
+pub const MAX_CHUNK_STREAMS: usize = 64;
+/// Partial messages of one connection together, beyond the largest single message, when it publishes.
+pub const REASSEMBLY_SLACK: usize = 1 << 20;
+/// Partial messages together for a connection that does not publish.
+pub const MAX_REASSEMBLY_IDLE: usize = 128 * 1024;
+/// The specification's largest chunk size (a message cannot be longer, RTMP 1.0 section 5.4.1).
+pub const MAX_CHUNK_SIZE: u32 = 0x00ff_ffff;
+/// Message streams on one connection.
+pub const MAX_MESSAGE_STREAMS: usize = 16;
+/// Sub-messages of one aggregate.
+pub const MAX_AGGREGATE_PARTS: usize = 4096;
+/// The smallest acknowledgement interval that is honoured: answers stay under 1/8 of what arrives.
+pub const MIN_ACK_INTERVAL: u32 = 64 * 1024;
+/// Control replies that wait for a connection's socket. When it is full the peer is not read.
+pub const MAX_CONTROL_QUEUE: usize = 64 * 1024;
+
+/// Objects and arrays inside each other, AMF0 and AMF3 together. Real commands nest 3 deep.
+pub const AMF_MAX_DEPTH: usize = 32;
+/// Values in one message.
+pub const AMF_MAX_VALUES: usize = 4096;
+/// Keys in one object.
+pub const AMF_MAX_KEYS: usize = 1024;
+
+/// `ModEx` prefixes in front of one tag (Enhanced RTMP v2).
+pub const MAX_MODEX: usize = 8;
+/// Tracks in one multitrack tag, and cached sequence headers per kind.
+pub const MAX_TRACKS: usize = 16;
+/// One cached sequence header or metadata frame; a larger one is relayed but not cached.
+pub const MAX_CACHED_HEADER: usize = 256 * 1024;
+
+/// Application and stream names, bytes.
+pub const MAX_NAME: usize = 255;
+/// Segments of a name, split at '/'.
+pub const MAX_NAME_SEGMENTS: usize = 8;
+/// The query behind a name.
+pub const MAX_QUERY: usize = 2048;
+
+/// A frame's time that jumps further than this, either way, begins a new timeline, ms.
+pub const MAX_TIME_JUMP: u64 = 10_000;
+
+/// Head of an HTTP request, bytes, and its header fields.
+pub const MAX_HTTP_HEAD: usize = 16 * 1024;
+/// Header fields of an HTTP request.
+pub const MAX_HTTP_HEADERS: usize = 64;
+/// The head of an HTTP request, counted from accept (or from the end of the answer before it).
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// An HTTP connection between two requests.
+pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Bytes read from one socket before the others get their turn.
+pub const READ_TURN: usize = 256 * 1024;
+/// Unsent bytes in the kernel for a viewer (`TCP_NOTSENT_LOWAT`).
+pub const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// Bytes of a peer's text in one log field.
+pub const MAX_LOG_FIELD: usize = 128;

@@ -1,0 +1,4 @@
+//! The `crtmpserver` program; everything is in the library.
+fn main() -> std::process::ExitCode {
+    crtmpserver::cli::main()
+}

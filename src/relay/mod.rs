@@ -1,0 +1,1 @@
+//! Streams: one writer, a bounded log, many cursors.

@@ -1,0 +1,1 @@
+//! Drives [`crate::rtmp`] server machines over sockets.

@@ -1,0 +1,1 @@
+//! System calls; the only place where `unsafe` may be.
