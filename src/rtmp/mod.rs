@@ -1,1 +1,16 @@
 //! RTMP 1.0 and Enhanced RTMP v2, free of I/O.
+//!
+//! The contract of both machines, [`server::Server`] and [`client::Client`]: `feed(bytes, now)`,
+//! then `poll()` until it gives `None` (drain it before feeding again), `next_timeout()` for when
+//! to call `timeout(now)`. Policy is outside: a machine asks by an event and the driver answers.
+
+pub mod chunk;
+pub mod client;
+pub mod command;
+pub mod handshake;
+pub mod message;
+#[cfg(test)]
+mod pair;
+pub mod server;
+mod session;
+pub mod status;

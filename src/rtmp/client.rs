@@ -1,0 +1,1 @@
+//! The client machine: players, encoders and pulls.

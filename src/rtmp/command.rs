@@ -1,0 +1,1 @@
+//! Command messages (RTMP 1.0 section 7).

@@ -1,0 +1,1 @@
+//! The handshake: simple, and digest in both schemes, for both sides.

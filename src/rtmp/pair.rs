@@ -1,0 +1,1 @@
+//! A client and a server machine on a virtual clock.

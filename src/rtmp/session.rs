@@ -1,0 +1,1 @@
+//! What both machines share: acknowledgements, pings, control messages.

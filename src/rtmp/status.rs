@@ -1,0 +1,1 @@
+//! Status objects as Flash-era clients, librtmp, ffmpeg, GStreamer and OBS expect them.
