@@ -237,7 +237,7 @@ mod tests {
             );
         }
         assert_eq!(StreamName::new("", "x"), Err(NameError::Empty));
-        assert_eq!(StreamName::new("live", &"x".repeat(255)).is_ok(), true);
+        assert!(StreamName::new("live", &"x".repeat(255)).is_ok());
         assert_eq!(
             StreamName::new("live", &"x".repeat(256)),
             Err(NameError::TooLong)
