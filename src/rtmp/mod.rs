@@ -4,6 +4,7 @@
 //! then `poll()` until it gives `None` (drain it before feeding again), `next_timeout()` for when
 //! to call `timeout(now)`. Policy is outside: a machine asks by an event and the driver answers.
 
+pub mod adobe;
 pub mod chunk;
 pub mod client;
 pub mod command;
