@@ -132,6 +132,39 @@ impl Frame {
     }
 }
 
+/// What a source hands to the relay: a [`Frame`] before it has a place on the stream's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameParts {
+    /// Audio, video or data.
+    pub kind: Kind,
+    /// What the relay must know of it.
+    pub role: Role,
+    /// Codec, where the payload tells one.
+    pub codec: Option<FourCc>,
+    /// Whether the plain renditions differ from the others (multitrack, `ModEx`).
+    pub extended: bool,
+    /// The message's own timestamp, milliseconds, wrapping at 2^32.
+    pub timestamp: u32,
+    /// The message's payload.
+    pub payload: Bytes,
+}
+
+impl FrameParts {
+    /// The frame at `time` milliseconds of the stream's timeline.
+    #[must_use]
+    pub fn into_frame(self, time: u64) -> Frame {
+        Frame {
+            kind: self.kind,
+            role: self.role,
+            codec: self.codec,
+            extended: self.extended,
+            time,
+            payload: self.payload,
+            renditions: [const { OnceLock::new() }; 4],
+        }
+    }
+}
+
 /// Why a name was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -246,6 +279,24 @@ mod tests {
             StreamName::new("live", "a/b/c/d/e/f/g/h/i"),
             Err(NameError::TooLong)
         );
+    }
+
+    #[test]
+    fn parts_become_the_frame_they_describe() {
+        let parts = FrameParts {
+            kind: Kind::Video,
+            role: Role::Key,
+            codec: Some(FourCc(*b"hvc1")),
+            extended: true,
+            timestamp: u32::MAX,
+            payload: Bytes::from_static(b"x"),
+        };
+        let frame = parts.into_frame(1 << 40);
+        assert_eq!((frame.kind, frame.role), (Kind::Video, Role::Key));
+        assert_eq!(frame.codec, Some(FourCc(*b"hvc1")));
+        assert!(frame.extended);
+        assert_eq!(frame.time, 1 << 40);
+        assert_eq!(&frame.payload[..], b"x");
     }
 
     #[test]
