@@ -98,6 +98,9 @@ pub const AMF_MAX_DEPTH: usize = 32;
 pub const AMF_MAX_VALUES: usize = 4096;
 /// Keys in one object.
 pub const AMF_MAX_KEYS: usize = 1024;
+/// Bytes of text in one message after decoding. A message itself has less ([`MAX_DATA`]), but a
+/// reference repeats a text for two bytes.
+pub const AMF_MAX_BYTES: usize = 1 << 20;
 
 /// `ModEx` prefixes in front of one tag (Enhanced RTMP v2).
 pub const MAX_MODEX: usize = 8;
