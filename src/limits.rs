@@ -83,6 +83,14 @@ pub const REASSEMBLY_SLACK: usize = 1 << 20;
 pub const MAX_REASSEMBLY_IDLE: usize = 128 * 1024;
 /// The specification's largest chunk size (a message cannot be longer, RTMP 1.0 section 5.4.1).
 pub const MAX_CHUNK_SIZE: u32 = 0x00ff_ffff;
+/// First size of the buffer of a partial message; it doubles with what arrives. For all chunk streams
+/// together 64 KiB, which is all that a peer can make us hold beyond twice of what it sent.
+pub const REASSEMBLY_START: usize = 1024;
+/// Header bytes for each byte of payload, over [`OVERHEAD_WINDOW`]. Chunks of one byte have 1 to 3, and
+/// an acknowledgement with everything spelled out has 3.
+pub const MAX_CHUNK_OVERHEAD: usize = 4;
+/// Bytes of a chunk stream over which [`MAX_CHUNK_OVERHEAD`] is looked at.
+pub const OVERHEAD_WINDOW: usize = 64 * 1024;
 /// Message streams on one connection.
 pub const MAX_MESSAGE_STREAMS: usize = 16;
 /// Sub-messages of one aggregate.

@@ -1,0 +1,159 @@
+//! Messages into chunks.
+
+use bytes::{BufMut, BytesMut};
+
+use super::header::{self, EXTENDED, Form, Header, MAX_HEADER};
+use crate::limits::{MAX_CHUNK_SIZE, MAX_CHUNK_STREAMS};
+use crate::rtmp::message::Message;
+
+/// What a side sends with until it said otherwise (section 5.4.1).
+const DEFAULT_CHUNK_SIZE: u32 = 128;
+
+/// Writes messages of one connection, each with the shortest header that the one before it on the
+/// same chunk stream allows.
+///
+/// It must be the only one that writes on its chunk streams: bytes of [`write_absolute`] go between
+/// its messages on other chunk streams.
+#[derive(Debug)]
+pub struct ChunkWriter {
+    chunk_size: u32,
+    sent: Vec<Sent>,
+}
+
+/// What the peer remembers of a chunk stream.
+#[derive(Debug)]
+struct Sent {
+    chunk_stream: u32,
+    kind: u8,
+    stream: u32,
+    timestamp: u32,
+    length: usize,
+    /// The delta that a type 3 header would repeat; `None` where readers disagree about it.
+    delta: Option<u32>,
+}
+
+impl Default for ChunkWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ChunkWriter {
+    /// A writer at the chunk size that both sides begin with, 128.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            sent: Vec::new(),
+        }
+    }
+
+    /// The size of all chunks from now on, for the messages behind a Set Chunk Size message. It is
+    /// brought into 1 to [`MAX_CHUNK_SIZE`].
+    pub const fn set_chunk_size(&mut self, n: u32) {
+        self.chunk_size = clamp_chunk_size(n);
+    }
+
+    /// Appends a whole message.
+    ///
+    /// A payload of more than [`MAX_CHUNK_SIZE`] bytes has no representation on the wire and is not
+    /// written; a chunk stream id that cannot be written becomes the nearest that can.
+    pub fn write(&mut self, out: &mut BytesMut, msg: &Message) {
+        let full = self.sent.len() >= MAX_CHUNK_STREAMS;
+        let known = self
+            .sent
+            .iter_mut()
+            .find(|s| s.chunk_stream == msg.chunk_stream);
+        let (form, time) = known
+            .as_ref()
+            .map_or((Form::Full, msg.timestamp), |last| choose(last, msg));
+        let now = Sent {
+            chunk_stream: msg.chunk_stream,
+            kind: msg.kind,
+            stream: msg.stream,
+            timestamp: msg.timestamp,
+            length: msg.payload.len(),
+            // The specification repeats the time of a type 0 header as delta, others take none:
+            // only zero means the same to all.
+            delta: (form != Form::Full || time == 0).then_some(time),
+        };
+        match known {
+            Some(last) => *last = now,
+            None if full => {} // not remembered: this chunk stream goes without compression
+            None => self.sent.push(now),
+        }
+        put_message(out, self.chunk_size, &header, &msg.payload);
+    }
+
+    #[cfg(test)]
+    pub(super) const fn sent_len(&self) -> usize {
+        self.sent.len()
+    }
+}
+
+/// The form for `msg` behind `last` on the same chunk stream, and what its time field says.
+fn choose(last: &Sent, msg: &Message) -> (Form, u32) {
+    let delta = msg.timestamp.wrapping_sub(last.timestamp);
+    // Backwards is a delta beyond 2^31. A delta that needs an extended timestamp is taken for an
+    // absolute time by some readers, so it is sent as one.
+    if delta >= EXTENDED || msg.stream != last.stream {
+        return (Form::Full, msg.timestamp);
+    }
+    let form = if msg.kind != last.kind || msg.payload.len() != last.length {
+        Form::SameStream
+    } else if last.delta != Some(delta) {
+        Form::SameShape
+    } else {
+        Form::Same
+    };
+    (form, delta)
+}
+
+/// Appends a whole message with a type 0 header; further chunks have type 3 headers and repeat the
+/// extended timestamp. It depends on nothing that was sent before, so the bytes suit every peer with
+/// this chunk size (of 1 to [`MAX_CHUNK_SIZE`], else the nearest).
+///
+/// What [`ChunkWriter::write`] says of overlong payloads holds here too.
+pub fn write_absolute(out: &mut BytesMut, chunk_size: u32, msg: &Message) {
+    if let Some(header) = header_of(msg, Form::Full, msg.timestamp) {
+        put_message(out, clamp_chunk_size(chunk_size), &header, &msg.payload);
+    }
+}
+
+const fn clamp_chunk_size(n: u32) -> u32 {
+    match n {
+        0 => 1,
+        1..=MAX_CHUNK_SIZE => n,
+        _ => MAX_CHUNK_SIZE,
+    }
+}
+
+/// The header in front of a message, if one can announce its length.
+fn header_of(msg: &Message, form: Form, time: u32) -> Option<Header> {
+    let length = u32::try_from(msg.payload.len()).ok();
+    Some(Header {
+        form,
+        chunk_stream: msg.chunk_stream,
+        time,
+        extended: time >= EXTENDED,
+        length: length.filter(|n| *n <= MAX_CHUNK_SIZE)?,
+        kind: msg.kind,
+        stream: msg.stream,
+    })
+}
+
+fn put_message(out: &mut BytesMut, size: u32, header: &Header, payload: &[u8]) {
+    let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
+    let further = payload.len() / size;
+    out.reserve(payload.len() + MAX_HEADER + further * (3 + 4));
+    header::put(out, header);
+    for (i, part) in payload.chunks(size).enumerate() {
+        if i > 0 {
+            header::put_basic(out, Form::Same, header.chunk_stream);
+            if header.extended {
+                out.put_u32(header.time);
+            }
+        }
+        out.put_slice(part);
+    }
+}
