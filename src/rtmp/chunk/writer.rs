@@ -67,6 +67,9 @@ impl ChunkWriter {
         let (form, time) = known
             .as_ref()
             .map_or((Form::Full, msg.timestamp), |last| choose(last, msg));
+        let Some(header) = header_of(msg, form, time) else {
+            return;
+        };
         let now = Sent {
             chunk_stream: msg.chunk_stream,
             kind: msg.kind,
