@@ -114,6 +114,10 @@ pub const AMF_MAX_BYTES: usize = 1 << 20;
 pub const MAX_MODEX: usize = 8;
 /// Tracks in one multitrack tag, and cached sequence headers per kind.
 pub const MAX_TRACKS: usize = 16;
+/// A video parameter set that is looked into (for status pages only); real ones have under 100 bytes.
+pub const MAX_SPS: usize = 4096;
+/// Bytes between an FLV file header and its first tag; the header has said 9 since version 1.
+pub const MAX_FLV_HEADER: u32 = 1024;
 /// One cached sequence header or metadata frame; a larger one is relayed but not cached.
 pub const MAX_CACHED_HEADER: usize = 256 * 1024;
 
