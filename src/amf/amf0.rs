@@ -212,6 +212,17 @@ pub fn encode_all<'v>(out: &mut impl BufMut, values: impl IntoIterator<Item = &'
     }
 }
 
+/// Appends a [`Value::String`] of `text`.
+pub fn encode_text(out: &mut impl BufMut, text: &str) {
+    if let Ok(length) = u16::try_from(text.len()) {
+        out.put_u8(STRING);
+        out.put_u16(length);
+        out.put_slice(text.as_bytes());
+    } else {
+        put_long(out, LONG_STRING, text);
+    }
+}
+
 fn encode_at(out: &mut impl BufMut, value: &Value, depth: usize) {
     match value {
         Value::Number(number) => {
@@ -222,15 +233,7 @@ fn encode_at(out: &mut impl BufMut, value: &Value, depth: usize) {
             out.put_u8(BOOLEAN);
             out.put_u8(u8::from(*truth));
         }
-        Value::String(text) => {
-            if let Ok(length) = u16::try_from(text.len()) {
-                out.put_u8(STRING);
-                out.put_u16(length);
-                out.put_slice(text.as_bytes());
-            } else {
-                put_long(out, LONG_STRING, text);
-            }
-        }
+        Value::String(text) => encode_text(out, text),
         Value::Date(date) => {
             out.put_u8(DATE);
             out.put_f64(*date);

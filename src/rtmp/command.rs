@@ -90,7 +90,7 @@ impl Command {
         if is_amf3(kind) {
             out.put_u8(FORMAT_AMF0);
         }
-        amf0::encode(&mut out, &Value::String(self.name.clone()));
+        amf0::encode_text(&mut out, &self.name);
         amf0::encode(&mut out, &Value::Number(self.transaction));
         amf0::encode(&mut out, &self.object);
         amf0::encode_all(&mut out, &self.args);
