@@ -140,6 +140,20 @@ pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An HTTP connection between two requests.
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Pending connections in the kernel for one listener; a storm of reconnecting viewers fits.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// New connections that wait for one shard; the accept loop waits when it is full.
+pub const SHARD_QUEUE: usize = 1024;
+/// The read buffer that all connections of a shard share.
+pub const READ_BUFFER: usize = 64 * 1024;
+/// The accept loop's rest after an error such as "too many open files".
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Refused connections and accept errors are logged at most this often.
+pub const REFUSAL_LOG: Duration = Duration::from_secs(10);
+/// A keepalive probe is sent after this long without a byte, and then this often.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes read from one socket before the others get their turn.
 pub const READ_TURN: usize = 256 * 1024;
 /// Unsent bytes in the kernel for a viewer (`TCP_NOTSENT_LOWAT`).

@@ -1,1 +1,4 @@
 //! Logging and metrics.
+
+pub mod health;
+pub mod metrics;

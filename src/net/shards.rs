@@ -1,0 +1,363 @@
+//! One thread with a single-threaded runtime per core; a connection stays on the one it was given to.
+//!
+//! What a connection shares with the others of its shard needs no lock, and a stream wakes a shard
+//! once for all its viewers there. A task that panics ends alone: it is counted and logged.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
+use crate::telemetry::metrics::Metrics;
+
+type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
+/// The shard's thread is gone; only after [`Shards::finish`], or when the process is out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the shard has stopped")]
+pub struct Stopped;
+
+/// How far stopping has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Connections are asked to end.
+    Stopping,
+    /// What is left is dropped.
+    Over,
+}
+
+/// All shards of the process.
+#[derive(Debug)]
+pub struct Shards {
+    handles: Vec<Handle>,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    jobs: mpsc::Sender<Job>,
+    load: Arc<AtomicUsize>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the tasks of one shard share; lives on its thread alone.
+#[derive(Debug)]
+pub struct Shard {
+    index: usize,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    phase: watch::Receiver<Phase>,
+    buffer: RefCell<Vec<u8>>,
+}
+
+impl Shards {
+    /// Starts `count` threads (at least one).
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event queue.
+    pub fn start(count: usize, limits: Limits, metrics: &Arc<Metrics>) -> io::Result<Arc<Self>> {
+        let (phase, _) = watch::channel(Phase::Running);
+        let mut handles = Vec::new();
+        for index in 0..count.max(1) {
+            let (jobs, mut queue) = mpsc::channel::<Job>(SHARD_QUEUE);
+            let metrics = Arc::clone(metrics);
+            let mut phases = phase.subscribe();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || {
+                    let shard = Rc::new(Shard {
+                        index,
+                        limits,
+                        metrics,
+                        phase: phases.clone(),
+                        buffer: RefCell::new(vec![0; READ_BUFFER]),
+                    });
+                    LocalSet::new().block_on(&runtime, async move {
+                        loop {
+                            tokio::select! {
+                                job = queue.recv() => match job {
+                                    Some(job) => job(&shard),
+                                    None => break,
+                                },
+                                _ = phases.wait_for(|p| *p == Phase::Over) => break,
+                            }
+                        }
+                    });
+                })?;
+            handles.push(Handle {
+                jobs,
+                load: Arc::default(),
+                thread: Mutex::new(Some(thread)),
+            });
+        }
+        Ok(Arc::new(Self { handles, phase }))
+    }
+
+    /// How many there are; at least one.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// The shard with the fewest connections.
+    #[must_use]
+    pub fn choose(&self) -> usize {
+        self.handles
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, h)| h.load.load(Ordering::Relaxed))
+            .map_or(0, |(index, _)| index)
+    }
+
+    /// Connections on one shard.
+    #[must_use]
+    pub fn load(&self, index: usize) -> usize {
+        self.handles
+            .get(index)
+            .map_or(0, |h| h.load.load(Ordering::Relaxed))
+    }
+
+    /// Makes and runs a future on a shard (`index` modulo their number). Waits while the shard's
+    /// queue is full. A panic in `make` or in its future is caught, counted and logged.
+    ///
+    /// # Errors
+    /// [`Stopped`] after [`Shards::finish`].
+    pub async fn spawn<F, T>(&self, index: usize, make: F) -> Result<(), Stopped>
+    where
+        F: FnOnce(Rc<Shard>) -> T + Send + 'static,
+        T: Future<Output = ()> + 'static,
+    {
+        let handle = self
+            .handles
+            .get(index.checked_rem(self.handles.len()).unwrap_or(0))
+            .ok_or(Stopped)?;
+        let place = Place::take(&handle.load);
+        let job: Job = Box::new(move |shard| {
+            let inner = Rc::clone(shard);
+            shard.run(async move {
+                let _place = place;
+                make(inner).await;
+            });
+        });
+        handle.jobs.send(job).await.map_err(|_| Stopped)
+    }
+
+    /// Asks every connection to end ([`Shard::stopping`]); new ones still start, and end at once.
+    pub fn request_stop(&self) {
+        self.phase.send_if_modified(|p| {
+            let first = *p == Phase::Running;
+            if first {
+                *p = Phase::Stopping;
+            }
+            first
+        });
+    }
+
+    /// Asks every connection to end, waits for them up to `grace`, drops the rest and ends the
+    /// threads. Returns how many connections had to be dropped.
+    pub async fn finish(&self, grace: Duration) -> usize {
+        self.request_stop();
+        let left = || (0..self.count()).map(|i| self.load(i)).sum::<usize>();
+        let _ = timeout(grace, async {
+            while left() > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        let dropped = left();
+        self.phase.send_replace(Phase::Over);
+        for handle in &self.handles {
+            let thread = handle
+                .thread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(thread) = thread {
+                // The thread leaves its loop at its next turn; a second is for a stuck machine.
+                let joined = tokio::task::spawn_blocking(move || thread.join());
+                let _ = timeout(Duration::from_secs(1), joined).await;
+            }
+        }
+        dropped
+    }
+}
+
+impl Shard {
+    /// Which of the shards this is.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The bounds that the configuration set.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The process's counters.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Returns once the process stops; at once when it does already.
+    pub async fn stopping(&self) {
+        let mut phase = self.phase.clone();
+        let _ = phase.wait_for(|p| *p != Phase::Running).await;
+    }
+
+    /// Reads what a socket has, at most the shard's buffer, and shows it to `take`; `take` must not
+    /// call this again. `Ok` of an empty slice is the end of the stream.
+    ///
+    /// # Errors
+    /// As [`TcpStream::try_read`]; `WouldBlock` when there is nothing to read.
+    pub fn read<T>(&self, socket: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let mut own;
+        let mut shared = self.buffer.try_borrow_mut();
+        let buffer = match shared {
+            Ok(ref mut buffer) => buffer.as_mut_slice(),
+            // Only if `take` reads again, against what is written above.
+            Err(_) => {
+                own = vec![0; READ_BUFFER];
+                own.as_mut_slice()
+            }
+        };
+        let n = socket.try_read(buffer)?;
+        Ok(take(buffer.get(..n).unwrap_or_default()))
+    }
+
+    /// Runs a task on this shard that is no connection. A panic in it is caught, counted and logged.
+    pub fn run(&self, task: impl Future<Output = ()> + 'static) {
+        let metrics = Arc::clone(&self.metrics);
+        let index = self.index;
+        let guarded = Guarded(Box::pin(task));
+        tokio::task::spawn_local(async move {
+            if let Err(Panicked) = guarded.await {
+                metrics.panics.inc();
+                tracing::error!(shard = index, "a task was lost to a defect");
+            }
+        });
+    }
+}
+
+/// One connection in the load of its shard.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(load: &Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Panicked;
+
+/// A future whose panics end it instead of unwinding further.
+struct Guarded<T>(Pin<Box<T>>);
+
+impl<T: Future<Output = ()>> Future for Guarded<T> {
+    type Output = Result<(), Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // The future is never polled again after a panic, so nobody sees what it left half done;
+        // what it shares with others are cells whose guards are released by unwinding.
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    fn shards(count: usize) -> (Arc<Shards>, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::default());
+        let shards = Shards::start(count, Limits::default(), &metrics).unwrap();
+        (shards, metrics)
+    }
+
+    #[tokio::test]
+    async fn a_task_runs_on_the_thread_it_was_given_to_and_counts_there() {
+        let (shards, _) = shards(2);
+        let (tell, told) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        shards
+            .spawn(1, |shard| async move {
+                let name = std::thread::current().name().unwrap().to_owned();
+                tell.send((shard.index(), name)).unwrap();
+                let _ = ended.await;
+            })
+            .await
+            .unwrap();
+        assert_eq!(told.await.unwrap(), (1, "shard-1".to_owned()));
+        assert_eq!((shards.load(0), shards.load(1)), (0, 1));
+        assert_eq!(shards.choose(), 0);
+        end.send(()).unwrap();
+        while shards.load(1) > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_task() {
+        let (shards, metrics) = shards(1);
+        shards
+            .spawn(0, |_| async { panic!("on purpose") })
+            .await
+            .unwrap();
+        let (tell, told) = oneshot::channel();
+        shards
+            .spawn(0, |_| async move { tell.send(()).unwrap() })
+            .await
+            .unwrap();
+        told.await.unwrap();
+        while shards.load(0) > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(metrics.panics.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn stopping_is_heard_and_the_deaf_are_dropped() {
+        let (shards, _) = shards(2);
+        shards
+            .spawn(0, |shard| async move { shard.stopping().await })
+            .await
+            .unwrap();
+        shards
+            .spawn(1, |_| std::future::pending::<()>())
+            .await
+            .unwrap();
+        assert_eq!(shards.finish(Duration::from_millis(50)).await, 1);
+        assert_eq!((shards.load(0), shards.load(1)), (0, 0));
+        assert_eq!(shards.spawn(0, |_| async {}).await, Err(Stopped));
+    }
+}

@@ -1,0 +1,329 @@
+//! The figures of `/metrics`, kept while the server works and read by whoever asks.
+//!
+//! Everything is counted where it happens, with one atomic addition; what the hub knows anyway
+//! (streams, their frames and bytes) is read from it when the page is made.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// The prefix of every name.
+const PREFIX: &str = "crtmpserver";
+
+/// Buckets of the join time, seconds: from "at once" to "a whole long GOP was waited for".
+const JOIN_BUCKETS: [f64; 12] = [
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 4.0, 10.0,
+];
+
+/// One label and its value.
+type Label = (&'static str, &'static str);
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RTMP, whoever it is: viewer, publisher or mirror.
+    Rtmp,
+    /// FLV over HTTP.
+    Flv,
+    /// Any other HTTP, and HTTP of which nothing is known yet.
+    Http,
+}
+
+impl Protocol {
+    /// The label of the metrics and the field of the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Flv => "flv",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// What is counted for each protocol.
+#[derive(Debug)]
+pub struct Traffic {
+    /// Bytes that peers sent.
+    pub bytes_in: Counter,
+    /// Bytes that peers' sockets took.
+    pub bytes_out: Counter,
+    /// Frames that went out whole, counted for each viewer.
+    pub frames_out: Counter,
+    /// Frames that late viewers were not given.
+    pub frames_skipped: Counter,
+    /// Viewers that began to play.
+    pub joins: Counter,
+    /// Viewers that play now.
+    pub viewers: Gauge,
+    /// From the request to the first byte of a key frame in the socket, seconds.
+    pub join_seconds: Histogram,
+    /// Connections that are open now.
+    pub connections: Gauge,
+    /// Connections that were accepted.
+    pub accepted: Counter,
+    protocol: Protocol,
+    closes: Family<[Label; 2], Counter>,
+}
+
+impl Traffic {
+    /// Counts the end of a connection; the sum over all reasons is the number of closings.
+    pub fn closed(&self, reason: &'static str) {
+        self.closes
+            .get_or_create(&[("protocol", self.protocol.label()), ("reason", reason)])
+            .inc();
+    }
+
+    /// How many connections ended for this reason.
+    #[must_use]
+    pub fn closes(&self, reason: &'static str) -> u64 {
+        self.closes
+            .get_or_create(&[("protocol", self.protocol.label()), ("reason", reason)])
+            .get()
+    }
+}
+
+/// All counters of the process. There is one, shared by everything that counts.
+#[derive(Debug)]
+pub struct Metrics {
+    rtmp: Traffic,
+    flv: Traffic,
+    http: Traffic,
+    /// Connections that were refused before a byte was read, by reason.
+    refused: Family<[Label; 1], Counter>,
+    /// Tasks that panicked; each cost one connection. Always 0 in a healthy server.
+    pub panics: Counter,
+    /// Errors of `accept` that were waited out.
+    pub accept_errors: Counter,
+    /// Logins (Adobe or mirror) that failed.
+    pub logins_failed: Counter,
+    /// Publishers that are connected now.
+    pub publishers: Gauge,
+    /// 1 while a mirror's control connection to its master is up.
+    pub master_up: Gauge,
+    /// Streams that a mirror pulls now.
+    pub pulls: Gauge,
+    /// Attempts to reach the master that failed.
+    pub master_failures: Counter,
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(|_| ())
+    }
+}
+
+impl Metrics {
+    /// All counters at zero. `more` registers collectors (the hub's) beside them.
+    #[must_use]
+    pub fn new(more: impl FnOnce(&mut Registry)) -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register(
+            "build",
+            "The running program",
+            Info::new([
+                ("version", env!("CARGO_PKG_VERSION")),
+                (
+                    "publish",
+                    if cfg!(feature = "publish") {
+                        "yes"
+                    } else {
+                        "no"
+                    },
+                ),
+            ]),
+        );
+        let families = Families::register(&mut registry);
+        let refused = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections refused before a byte was read",
+            refused.clone(),
+        );
+        let mut counter = |name: &str, help: &str| {
+            let counter: Counter<u64, AtomicU64> = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let panics = counter("panics", "Connections lost to a defect of the server");
+        let accept_errors = counter("accept_errors", "Errors of accept that were waited out");
+        let logins_failed = counter("logins_failed", "Logins that failed");
+        let master_failures = counter(
+            "master_failures",
+            "Attempts to reach the master that failed",
+        );
+        let mut gauge = |name: &str, help: &str| {
+            let gauge: Gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let publishers = gauge("publishers", "Publishers that are connected");
+        let master_up = gauge("master_up", "Whether the link to the master is up");
+        let pulls = gauge("pulls", "Streams that are pulled from the master");
+        more(&mut registry);
+        Self {
+            rtmp: families.traffic(Protocol::Rtmp),
+            flv: families.traffic(Protocol::Flv),
+            http: families.traffic(Protocol::Http),
+            refused,
+            panics,
+            accept_errors,
+            logins_failed,
+            publishers,
+            master_up,
+            pulls,
+            master_failures,
+            registry,
+        }
+    }
+
+    /// The counters of one protocol.
+    #[must_use]
+    pub const fn traffic(&self, protocol: Protocol) -> &Traffic {
+        match protocol {
+            Protocol::Rtmp => &self.rtmp,
+            Protocol::Flv => &self.flv,
+            Protocol::Http => &self.http,
+        }
+    }
+
+    /// Counts a connection that was refused at accept.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// How many connections were refused at accept for this reason.
+    #[must_use]
+    pub fn refusals(&self, reason: &'static str) -> u64 {
+        self.refused.get_or_create(&[("reason", reason)]).get()
+    }
+
+    /// The page that Prometheus reads, in the `OpenMetrics` text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        // Writing to a `String` does not fail.
+        let _ = encode(&mut page, &self.registry);
+        page
+    }
+}
+
+/// The families that exist once for each protocol.
+struct Families {
+    counters: [Family<[Label; 1], Counter>; 6],
+    gauges: [Family<[Label; 1], Gauge>; 2],
+    joins: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    closes: Family<[Label; 2], Counter>,
+}
+
+impl Families {
+    fn register(registry: &mut Registry) -> Self {
+        let mut counter = |name: &str, help: &str| {
+            let family = Family::<[Label; 1], Counter>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let counters = [
+            counter("bytes_in", "Bytes received"),
+            counter("bytes_out", "Bytes that sockets took"),
+            counter("frames_out", "Frames sent, counted for each viewer"),
+            counter("frames_skipped", "Frames that late viewers were not given"),
+            counter("joins", "Viewers that began to play"),
+            counter("connections_accepted", "Connections accepted"),
+        ];
+        let mut gauge = |name: &str, help: &str| {
+            let family = Family::<[Label; 1], Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let gauges = [
+            gauge("viewers", "Viewers that play"),
+            gauge("connections", "Connections that are open"),
+        ];
+        let joins: Family<[Label; 1], Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(JOIN_BUCKETS));
+        registry.register(
+            "join_seconds",
+            "From the request of a viewer to the first byte of a key frame",
+            joins.clone(),
+        );
+        let closes = Family::default();
+        registry.register("closes", "Connections closed, by reason", closes.clone());
+        Self {
+            counters,
+            gauges,
+            joins,
+            closes,
+        }
+    }
+
+    fn traffic(&self, protocol: Protocol) -> Traffic {
+        let label = [("protocol", protocol.label())];
+        let [
+            bytes_in,
+            bytes_out,
+            frames_out,
+            frames_skipped,
+            joins,
+            accepted,
+        ] = self
+            .counters
+            .each_ref()
+            .map(|f| f.get_or_create(&label).clone());
+        let [viewers, connections] = self
+            .gauges
+            .each_ref()
+            .map(|f| f.get_or_create(&label).clone());
+        Traffic {
+            bytes_in,
+            bytes_out,
+            frames_out,
+            frames_skipped,
+            joins,
+            viewers,
+            join_seconds: self.joins.get_or_create(&label).clone(),
+            connections,
+            accepted,
+            protocol,
+            closes: self.closes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_tells_what_was_counted() {
+        let metrics = Metrics::default();
+        let flv = metrics.traffic(Protocol::Flv);
+        flv.bytes_out.inc_by(7);
+        flv.join_seconds.observe(0.003);
+        flv.closed("too_slow");
+        metrics.refused("full");
+        metrics.traffic(Protocol::Rtmp).viewers.set(3);
+        let page = metrics.render();
+        for line in [
+            "crtmpserver_bytes_out_total{protocol=\"flv\"} 7",
+            "crtmpserver_closes_total{protocol=\"flv\",reason=\"too_slow\"} 1",
+            "crtmpserver_connections_refused_total{reason=\"full\"} 1",
+            "crtmpserver_viewers{protocol=\"rtmp\"} 3",
+            "crtmpserver_join_seconds_bucket{le=\"0.005\",protocol=\"flv\"} 1",
+            "crtmpserver_join_seconds_bucket{le=\"0.002\",protocol=\"flv\"} 0",
+        ] {
+            assert!(page.contains(line), "{line} is not in\n{page}");
+        }
+        assert!(page.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")));
+        assert!(page.ends_with("# EOF\n"));
+        assert_eq!(flv.closes("too_slow"), 1);
+        assert_eq!(metrics.refusals("full"), 1);
+    }
+}
