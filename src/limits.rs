@@ -97,6 +97,20 @@ pub const MAX_MESSAGE_STREAMS: usize = 16;
 pub const MAX_AGGREGATE_PARTS: usize = 4096;
 /// The smallest acknowledgement interval that is honoured: answers stay under 1/8 of what arrives.
 pub const MIN_ACK_INTERVAL: u32 = 64 * 1024;
+/// The acknowledgement interval until the peer names a window; what crtmpserver always used.
+pub const ACK_INTERVAL: u64 = 128 * 1024;
+/// Pings of a peer that come faster than this are not answered.
+pub const PING_ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+/// Audio and video on a message stream whose publishing just ended are dropped for this long, as they
+/// were on their way; after it they end the connection.
+pub const LATE_MEDIA: Duration = Duration::from_secs(5);
+/// Input that a machine holds while its driver decides (`connect`, `publish`): one turn of reading and
+/// as much again, so that a turn that begins with the question fits.
+pub const MAX_SESSION_INPUT: usize = 2 * READ_TURN;
+/// Calls of a client machine that await their answers.
+pub const MAX_PENDING_CALLS: usize = 64;
+/// `FourCC`s of one medium that a peer may declare; eleven exist.
+pub const MAX_FOURCCS: usize = 32;
 /// Control replies that wait for a connection's socket. When it is full the peer is not read.
 pub const MAX_CONTROL_QUEUE: usize = 64 * 1024;
 

@@ -13,5 +13,5 @@ pub mod message;
 #[cfg(test)]
 mod pair;
 pub mod server;
-mod session;
+pub mod session;
 pub mod status;

@@ -1,1 +1,0 @@
-//! What both machines share: acknowledgements, pings, control messages.
