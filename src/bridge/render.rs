@@ -1,0 +1,143 @@
+//! Frames to wire bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::notice::ON_STATUS;
+use crate::codec;
+use crate::flv;
+use crate::media::{Frame, Kind, Rendition};
+use crate::rtmp::chunk::write_absolute;
+use crate::rtmp::message::{Message, kind};
+
+/// The chunk size of all RTMP renditions; every viewer is told it before any media. With it most
+/// frames are one chunk.
+pub const OUT_CHUNK_SIZE: u32 = 65_536;
+
+/// The message stream of the shared RTMP renditions: the one that a player's first `createStream`
+/// gets.
+const SHARED_STREAM: u32 = 1;
+
+/// The chunk streams of the renditions. Nothing else may be written on them on a viewer's
+/// connection, as a writer that compresses headers does not see what goes past it.
+pub mod chunk_stream {
+    /// Audio.
+    pub const AUDIO: u32 = 4;
+    /// Data and notices.
+    pub const DATA: u32 = 5;
+    /// Video.
+    pub const VIDEO: u32 = 6;
+}
+
+/// Bytes in front of an RTMP rendition that name its message stream: a basic header of one byte and a
+/// type 0 message header.
+pub const RTMP_HEADER: usize = 12;
+
+/// The frame's bytes in one form; empty when it has nothing for such viewers. Frames that are plain
+/// already have the same bytes in both forms, made once.
+pub fn render(frame: &Frame, form: Rendition) -> &Bytes {
+    let form = match form {
+        Rendition::RtmpPlain if !frame.extended => Rendition::Rtmp,
+        Rendition::FlvPlain if !frame.extended => Rendition::Flv,
+        form => form,
+    };
+    frame.rendition(form, |frame| make(frame, form))
+}
+
+fn make(frame: &Frame, form: Rendition) -> Bytes {
+    let payload = match form {
+        Rendition::Rtmp | Rendition::Flv => Some(frame.payload.clone()),
+        Rendition::RtmpPlain | Rendition::FlvPlain => {
+            codec::unwrap_plain(frame.kind, &frame.payload)
+        }
+    };
+    let time = wire_time(frame.time);
+    match (payload, form) {
+        (None, _) => Bytes::new(),
+        (Some(payload), Rendition::Rtmp | Rendition::RtmpPlain) => rtmp(frame.kind, time, payload),
+        (Some(payload), Rendition::Flv | Rendition::FlvPlain) => {
+            flv_tag(frame.kind, time, &payload)
+        }
+    }
+}
+
+fn rtmp(frame: Kind, timestamp: u32, payload: Bytes) -> Bytes {
+    let payload = match frame {
+        Kind::Notice => status_command(&payload),
+        Kind::Audio | Kind::Video | Kind::Data => payload,
+    };
+    let message = Message {
+        chunk_stream: match frame {
+            Kind::Audio => chunk_stream::AUDIO,
+            Kind::Video => chunk_stream::VIDEO,
+            Kind::Data | Kind::Notice => chunk_stream::DATA,
+        },
+        kind: message_kind(frame),
+        timestamp,
+        stream: SHARED_STREAM,
+        payload,
+    };
+    let mut out = BytesMut::new();
+    write_absolute(&mut out, OUT_CHUNK_SIZE, &message);
+    out.freeze()
+}
+
+/// Script data `onStatus` as a command: behind the name come a transaction (0) and a null object.
+/// A notice that is anything else comes out empty, which no client takes for a command.
+fn status_command(script: &[u8]) -> Bytes {
+    let Some(info) = script.strip_prefix(ON_STATUS) else {
+        return Bytes::new();
+    };
+    let mut out = BytesMut::with_capacity(script.len() + 10);
+    out.put_slice(ON_STATUS);
+    out.put_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+    out.put_slice(info);
+    out.freeze()
+}
+
+fn flv_tag(frame: Kind, timestamp: u32, payload: &[u8]) -> Bytes {
+    let kind = match frame {
+        Kind::Audio => flv::AUDIO,
+        Kind::Video => flv::VIDEO,
+        Kind::Data | Kind::Notice => flv::SCRIPT,
+    };
+    let mut out = BytesMut::with_capacity(flv::TAG_HEADER + payload.len() + flv::TAG_TRAILER);
+    match flv::put_tag(&mut out, kind, timestamp, payload) {
+        Ok(()) => out.freeze(),
+        Err(flv::TooLong) => Bytes::new(), // no message that came over RTMP is that long
+    }
+}
+
+/// The RTMP message type that carries such frames.
+#[must_use]
+pub const fn message_kind(frame: Kind) -> u8 {
+    match frame {
+        Kind::Audio => kind::AUDIO,
+        Kind::Video => kind::VIDEO,
+        Kind::Data => kind::DATA_AMF0,
+        Kind::Notice => kind::COMMAND_AMF0,
+    }
+}
+
+/// The timestamp on the wire, which wraps at 2^32 (after 49 days).
+#[must_use]
+pub fn wire_time(time: u64) -> u32 {
+    u32::try_from(time & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// For a viewer on another message stream than 1: what to send instead of the first [`RTMP_HEADER`]
+/// bytes of a rendition, and the shared bytes behind them (further chunks do not name the message
+/// stream). None for an empty rendition.
+#[must_use]
+pub fn rtmp_header_for_stream(rendition: &[u8], stream: u32) -> Option<([u8; RTMP_HEADER], &[u8])> {
+    let (head, rest) = rendition.split_first_chunk::<RTMP_HEADER>()?;
+    let mut head = *head;
+    let (_, id) = head.split_last_chunk_mut::<4>()?;
+    *id = stream.to_le_bytes();
+    Some((head, rest))
+}
+
+/// The start of an FLV stream. Announce both audio and video when it is not known what will come.
+#[must_use]
+pub fn flv_file_header(audio: bool, video: bool) -> Bytes {
+    Bytes::copy_from_slice(&flv::FileHeader { audio, video }.encode())
+}
