@@ -15,4 +15,6 @@ pub use reader::ChunkReader;
 pub use writer::{ChunkWriter, write_absolute};
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;
