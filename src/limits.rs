@@ -174,3 +174,30 @@ pub const READ_TURN: usize = 256 * 1024;
 pub const NOTSENT_LOWAT: u32 = 128 * 1024;
 /// Bytes of a peer's text in one log field.
 pub const MAX_LOG_FIELD: usize = 128;
+
+/// The mirrors' shared secret, bytes: 16 bytes of anything less than random are guessed.
+pub const MIN_SECRET: usize = 16;
+/// The mirrors' shared secret, bytes.
+pub const MAX_SECRET: usize = 1024;
+/// A file of users, or of a secret, bytes: about 10 000 users.
+pub const MAX_USERS_FILE: usize = 1 << 20;
+/// A user's name, bytes.
+pub const MAX_USER: usize = 64;
+/// How long a challenge of a login can be answered.
+pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(30);
+/// Challenges that were answered rightly and could still be replayed. It takes a right password to
+/// fill it; when it is full, logins wait for the oldest to expire.
+pub const MAX_SPENT_CHALLENGES: usize = 4096;
+/// Failed logins from one address (one /64 in IPv6) as one user that cost nothing: people mistype.
+pub const FREE_LOGIN_FAILURES: u32 = 5;
+/// The longest pause between two tries after failed logins; it begins with 1 s and doubles.
+pub const MAX_LOGIN_PAUSE: Duration = Duration::from_secs(60);
+/// Pairs of address and user whose failures are remembered; the oldest makes room.
+pub const MAX_LOGIN_FAILURES: usize = 4096;
+/// A pair whose last failure is this long ago starts anew.
+pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
+
+/// Log lines for one reason within a second; the rest is counted.
+pub const MAX_LOG_LINES: u32 = 20;
+/// Reasons that are counted apart.
+pub const MAX_LOG_REASONS: usize = 256;

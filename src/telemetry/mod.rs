@@ -2,3 +2,5 @@
 
 pub mod health;
 pub mod metrics;
+
+pub mod logging;

@@ -1,0 +1,242 @@
+//! The steps of an Adobe login on the server's side, and the users file they need.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use subtle::ConstantTimeEq;
+
+use super::FileError;
+use super::challenge::{ChallengeError, Challenges};
+use super::failures::Failures;
+use super::files::{Stamp, read_private};
+use super::policy::Reason;
+use super::users::Users;
+use crate::limits::MAX_NAME;
+use crate::rtmp::adobe;
+use crate::telemetry::logging::Escaped;
+
+/// The state of all logins.
+pub(super) struct Logins {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    users: Users,
+    /// The version of the file that was looked at last, good or bad.
+    stamp: Option<Stamp>,
+    book: Book,
+}
+
+impl Logins {
+    pub(super) fn open(path: &Path, now: Instant) -> Result<Self, FileError> {
+        let (users, stamp) = read_users(path)?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|e| no_random(path, &e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            state: Mutex::new(State {
+                users,
+                stamp: Some(stamp),
+                book: Book::new(key, now),
+            }),
+        })
+    }
+
+    /// One step: the user who is logged in, or the description to reject with.
+    pub(super) fn step(
+        &self,
+        query: &adobe::Query<'_>,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<Arc<str>, (String, Reason)> {
+        let mut random = [0; 16];
+        if let Err(e) = getrandom::fill(&mut random) {
+            tracing::error!(
+                reason = "login-unavailable",
+                "{}",
+                no_random(&self.path, &e)
+            );
+            return Err((adobe::AUTH_FAILED.to_owned(), Reason::LoginUnavailable));
+        }
+        let mut state = self.lock();
+        self.reload(&mut state);
+        let State { users, book, .. } = &mut *state;
+        let outcome = book.step(users, query, peer, random, now);
+        drop(state);
+        outcome.answer(query, peer)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the file again when it changed; a bad one keeps the users there were.
+    fn reload(&self, state: &mut State) {
+        let stamp = Stamp::read(&self.path);
+        if stamp == state.stamp {
+            return;
+        }
+        state.stamp = stamp;
+        match read_users(&self.path) {
+            Ok((users, stamp)) => {
+                tracing::info!(users = users.len(), "read {} again", self.path.display());
+                state.users = users;
+                state.stamp = Some(stamp);
+            }
+            Err(e) => tracing::error!("the users stay as they were: {e}"),
+        }
+    }
+}
+
+fn no_random(path: &Path, error: &getrandom::Error) -> FileError {
+    FileError::new(path, format!("the system gives no random bytes: {error}"))
+}
+
+fn read_users(path: &Path) -> Result<(Users, Stamp), FileError> {
+    let file = read_private(path)?;
+    if let Some(warning) = &file.warning {
+        tracing::warn!("{warning}");
+    }
+    let users = Users::parse(&file.text).map_err(|errors| {
+        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        FileError::new(path, all.join("; "))
+    })?;
+    Ok((users, file.stamp))
+}
+
+/// What a step came to; the wire tells less than the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// No user was given.
+    NeedUser,
+    /// The challenge to answer.
+    Challenge { salt: String, challenge: String },
+    /// The password was right.
+    Welcome(Arc<str>),
+    /// It was not, or there is no such user.
+    Wrong {
+        failures: u32,
+        pause_s: u64,
+        known: bool,
+    },
+    /// It was never a question.
+    Stale {
+        error: ChallengeError,
+        failures: u32,
+    },
+    /// Not looked at.
+    Blocked { seconds: u64 },
+}
+
+impl Outcome {
+    /// The answer for the wire, with one log line for each failure.
+    fn answer(self, query: &adobe::Query<'_>, peer: IpAddr) -> Result<Arc<str>, (String, Reason)> {
+        let user = query.user.unwrap_or_default();
+        let failed = |reason| Err((adobe::AUTH_FAILED.to_owned(), reason));
+        match self {
+            Self::NeedUser => Err((adobe::NEED_AUTH.to_owned(), Reason::LoginNeeded)),
+            Self::Challenge { salt, challenge } => Err((
+                adobe::challenge_description(user, &salt, &challenge, &challenge),
+                Reason::LoginChallenged,
+            )),
+            Self::Welcome(user) => {
+                tracing::info!(%peer, user = %Escaped(&user), "logged in");
+                Ok(user)
+            }
+            Self::Wrong {
+                failures,
+                pause_s,
+                known,
+            } => {
+                let why = if known {
+                    "wrong password"
+                } else {
+                    "no such user"
+                };
+                tracing::warn!(%peer, user = %Escaped(user), failures, pause_s, "login failed: {why}");
+                failed(Reason::LoginFailed)
+            }
+            Self::Stale { error, failures } => {
+                tracing::warn!(%peer, user = %Escaped(user), failures, "login failed: {error}");
+                failed(Reason::LoginFailed)
+            }
+            Self::Blocked { seconds } => {
+                tracing::debug!(%peer, user = %Escaped(user), seconds, "login not looked at: too many failures before");
+                failed(Reason::LoginBlocked)
+            }
+        }
+    }
+}
+
+/// The pure part: challenges given and failures counted.
+struct Book {
+    challenges: Challenges,
+    failures: Failures,
+}
+
+impl Book {
+    fn new(key: [u8; 32], now: Instant) -> Self {
+        Self {
+            challenges: Challenges::new(key, now),
+            failures: Failures::default(),
+        }
+    }
+
+    fn step(
+        &mut self,
+        users: &Users,
+        query: &adobe::Query<'_>,
+        peer: IpAddr,
+        random: [u8; 16],
+        now: Instant,
+    ) -> Outcome {
+        let Some(user) = query.user.filter(|user| user.len() <= MAX_NAME) else {
+            return Outcome::NeedUser;
+        };
+        let (credentials, known) = users.credentials(user);
+        let (Some(challenge), Some(response)) = (query.challenge, query.response) else {
+            return Outcome::Challenge {
+                challenge: self.challenges.issue(user, peer, random, now),
+                salt: credentials.salt,
+            };
+        };
+        if let Some(pause) = self.failures.pause(peer, user, now) {
+            return Outcome::Blocked {
+                seconds: pause.as_secs().saturating_add(1),
+            };
+        }
+        let opaque = query.opaque.unwrap_or_default();
+        let ticket = self.challenges.check(opaque, user, peer, now);
+        let right = adobe::response(&credentials.verifier, opaque, challenge);
+        let equal = bool::from(right.as_bytes().ct_eq(response.as_bytes()));
+        let spent = match ticket {
+            Ok(ticket) if known && equal => self.challenges.spend(ticket, now),
+            Ok(_) => {
+                let (pause, failures) = self.failures.failed(peer, user, now);
+                return Outcome::Wrong {
+                    failures,
+                    pause_s: pause.as_secs(),
+                    known,
+                };
+            }
+            Err(error) => Err(error),
+        };
+        match spent {
+            Ok(()) => {
+                self.failures.succeeded(peer, user);
+                Outcome::Welcome(user.into())
+            }
+            Err(error) => Outcome::Stale {
+                error,
+                failures: self.failures.failed(peer, user, now).1,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! The questions a driver asks, and the answers it passes on.
+//!
+//! Encoders log in only after their `connect` was rejected, so the one question that must not be
+//! answered "yes" too early is [`Policy::on_connect`]. The right to publish or play is asked again
+//! at each publish and play.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[cfg(feature = "publish")]
+use super::login::Logins;
+use super::{Applications, FileError, Networks, Secret};
+use crate::rtmp::adobe;
+
+/// What [`Policy`] is made of.
+pub struct PolicyConfig {
+    /// The applications there are.
+    pub applications: Applications,
+    /// Who may publish; `None` on a mirror.
+    pub publishers: Option<Publishers>,
+    /// Who may play, and read over HTTP, beside proven mirrors.
+    pub play: Networks,
+    /// A master: whoever is neither a mirror, nor listed, nor logged in is not even connected.
+    pub closed: bool,
+    /// The secret shared with mirrors.
+    pub secret: Option<Secret>,
+}
+
+/// Who may publish.
+#[derive(Debug, Clone, Default)]
+pub struct Publishers {
+    /// The file of users, read again when it changes.
+    pub users: Option<std::path::PathBuf>,
+    /// Who may publish without a login.
+    pub networks: Networks,
+}
+
+/// What a peer says of itself in `connect`.
+#[derive(Debug, Clone, Copy)]
+pub struct Connect<'a> {
+    /// The application, without its query.
+    pub app: &'a str,
+    /// What followed the application's `?`.
+    pub query: Option<&'a str>,
+    /// `flashVer`; empty when absent.
+    pub flash_ver: &'a str,
+    /// `type`: ffmpeg and librtmp send `nonprivate` when they mean to publish.
+    pub connect_type: Option<&'a str>,
+    /// Whether it says that it is a mirror (`crtmpMirror`); it has yet to prove it.
+    pub claims_mirror: bool,
+    /// Its address.
+    pub peer: IpAddr,
+}
+
+/// Who a peer has shown to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Identity {
+    /// It has shown nothing.
+    #[default]
+    Nobody,
+    /// It logged in as this user.
+    Publisher(Arc<str>),
+    /// It proved the mirrors' secret. The driver says so after [`Policy::verify_mirror`].
+    Mirror,
+}
+
+impl Identity {
+    /// The user's name, the credential that takeover compares.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Publisher(user) => Some(user),
+            Self::Nobody | Self::Mirror => None,
+        }
+    }
+
+    /// Whether this is a proven mirror.
+    #[must_use]
+    pub const fn is_mirror(&self) -> bool {
+        matches!(self, Self::Mirror)
+    }
+}
+
+/// The answer to a `connect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Connected.
+    Accept {
+        /// The application, aliases resolved.
+        app: Arc<str>,
+        /// Who it is.
+        identity: Identity,
+    },
+    /// `_error` with this code and description, `close`, end of the connection.
+    Reject(Refusal),
+}
+
+/// Why, in words for the peer and as a stable code for the log and the metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `code` of the status object.
+    pub code: &'static str,
+    /// `description` of the status object.
+    pub description: String,
+    /// For the log line and the metric label.
+    pub reason: Reason,
+}
+
+/// The stable code of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No such application.
+    UnknownApp,
+    /// First step of a login: told that it needs one. No failure.
+    LoginNeeded,
+    /// Second step of a login: got its challenge. No failure.
+    LoginChallenged,
+    /// Wrong user, wrong password, or an answer to no challenge of ours.
+    LoginFailed,
+    /// Too many failures from there; not even looked at.
+    LoginBlocked,
+    /// The users file cannot be read.
+    LoginUnavailable,
+    /// Not in a network that may connect, play or publish.
+    NotListed,
+    /// A mirror takes no publishers.
+    Mirror,
+}
+
+impl Reason {
+    /// As the log and the metrics spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownApp => "unknown-app",
+            Self::LoginNeeded => "login-needed",
+            Self::LoginChallenged => "login-challenged",
+            Self::LoginFailed => "login-failed",
+            Self::LoginBlocked => "login-blocked",
+            Self::LoginUnavailable => "login-unavailable",
+            Self::NotListed => "not-listed",
+            Self::Mirror => "mirror-takes-no-publisher",
+        }
+    }
+
+    /// Whether this is an ordinary step of a login, which deserves no line above debug.
+    #[must_use]
+    pub const fn is_login_step(self) -> bool {
+        matches!(self, Self::LoginNeeded | Self::LoginChallenged)
+    }
+}
+
+const CONNECT_REJECTED: &str = "NetConnection.Connect.Rejected";
+const INVALID_APP: &str = "NetConnection.Connect.InvalidApp";
+const BAD_NAME: &str = "NetStream.Publish.BadName";
+const PLAY_FAILED: &str = "NetStream.Play.Failed";
+
+/// Who may do what. One for the whole process; every shard asks the same.
+pub struct Policy {
+    applications: Applications,
+    play: Networks,
+    publish: Option<Networks>,
+    closed: bool,
+    secret: Option<Secret>,
+    #[cfg(feature = "publish")]
+    logins: Option<Logins>,
+}
+
+impl Policy {
+    /// Reads the users file, when there is one. `now` begins the policy's own time.
+    ///
+    /// # Errors
+    /// The users file cannot be read or has bad lines, or the system gives no random bytes.
+    pub fn new(config: PolicyConfig, now: Instant) -> Result<Self, FileError> {
+        #[cfg(feature = "publish")]
+        let logins = match config.publishers.as_ref().and_then(|p| p.users.as_deref()) {
+            Some(path) => Some(Logins::open(path, now)?),
+            None => None,
+        };
+        #[cfg(not(feature = "publish"))]
+        let _ = now;
+        Ok(Self {
+            applications: config.applications,
+            play: config.play,
+            publish: config.publishers.map(|p| p.networks),
+            closed: config.closed,
+            secret: config.secret,
+            #[cfg(feature = "publish")]
+            logins,
+        })
+    }
+
+    /// The applications there are.
+    #[must_use]
+    pub const fn applications(&self) -> &Applications {
+        &self.applications
+    }
+
+    /// Whether this peer is connected, and as whom. A login in its last step reads the users file
+    /// when that changed.
+    #[must_use]
+    pub fn on_connect(&self, connect: &Connect<'_>, now: Instant) -> Decision {
+        let Some(app) = self.applications.resolve(connect.app) else {
+            return reject(
+                INVALID_APP,
+                "There is no such application on this server.",
+                Reason::UnknownApp,
+            );
+        };
+        let accept = |identity| Decision::Accept {
+            app: app.clone(),
+            identity,
+        };
+        let peer = connect.peer;
+        let Some(publish) = &self.publish else {
+            return accept(Identity::Nobody);
+        };
+        if connect.claims_mirror && self.secret.is_some() {
+            return accept(Identity::Nobody);
+        }
+        #[cfg(feature = "publish")]
+        if let Some(logins) = &self.logins
+            && let Some(query) = connect.query.and_then(adobe::Query::parse)
+        {
+            return match logins.step(&query, peer, now) {
+                Ok(user) => accept(Identity::Publisher(user)),
+                Err((description, reason)) => reject(CONNECT_REJECTED, &description, reason),
+            };
+        }
+        #[cfg(not(feature = "publish"))]
+        let _ = now;
+        if publish.contains(peer) {
+            return accept(Identity::Nobody);
+        }
+        let stranger = self.closed && !self.play.contains(peer);
+        if self.has_users() && (stranger || is_encoder(connect)) {
+            return reject(CONNECT_REJECTED, adobe::NEED_AUTH, Reason::LoginNeeded);
+        }
+        if stranger {
+            return reject(
+                CONNECT_REJECTED,
+                "This master serves its mirrors and listed networks only.",
+                Reason::NotListed,
+            );
+        }
+        accept(Identity::Nobody)
+    }
+
+    /// Whether this peer may publish.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
+        let Some(networks) = &self.publish else {
+            return Err(refusal(
+                BAD_NAME,
+                "This server is a mirror and takes no publisher. Publish to its master.",
+                Reason::Mirror,
+            ));
+        };
+        if identity.user().is_some() || networks.contains(peer) {
+            return Ok(());
+        }
+        if self.has_users() {
+            let text = "Publishing here needs a user and a password.";
+            Err(refusal(BAD_NAME, text, Reason::LoginNeeded))
+        } else {
+            let text = "Publishing is not open to your address, and this server has no users.";
+            Err(refusal(BAD_NAME, text, Reason::NotListed))
+        }
+    }
+
+    /// Whether this peer may play over RTMP.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn may_play(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
+        if identity.is_mirror() || self.may_read(peer) {
+            return Ok(());
+        }
+        let text = "This server plays to its mirrors and listed networks only.";
+        Err(refusal(PLAY_FAILED, text, Reason::NotListed))
+    }
+
+    /// Whether this peer may play, and read anything else, over HTTP; else 403.
+    #[must_use]
+    pub fn may_read(&self, peer: IpAddr) -> bool {
+        self.play.contains(peer)
+    }
+
+    /// The secret shared with mirrors, where there is one.
+    #[must_use]
+    pub const fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+
+    #[cfg(feature = "publish")]
+    const fn has_users(&self) -> bool {
+        self.logins.is_some()
+    }
+
+    #[cfg(not(feature = "publish"))]
+    const fn has_users(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a peer declares itself an encoder: by `type`, or by the `flashVer` of encoders that send
+/// none. A wrong guess costs an encoder its login, or a player one rejected connection, never safety:
+/// publishing is asked again.
+fn is_encoder(connect: &Connect<'_>) -> bool {
+    const AGENTS: [&str; 4] = ["fmle/", "fme/", "wirecast", "obs"];
+    let agent = connect.flash_ver.as_bytes();
+    let begins = |with: &str| {
+        agent
+            .get(..with.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    connect.connect_type == Some("nonprivate") || AGENTS.into_iter().any(begins)
+}
+
+fn refusal(code: &'static str, description: &str, reason: Reason) -> Refusal {
+    Refusal {
+        code,
+        description: description.to_owned(),
+        reason,
+    }
+}
+
+fn reject(code: &'static str, description: &str, reason: Reason) -> Decision {
+    Decision::Reject(refusal(code, description, reason))
+}
+
+#[cfg(all(test, feature = "publish"))]
+mod tests;

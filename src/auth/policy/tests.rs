@@ -1,0 +1,265 @@
+use std::path::Path;
+
+use super::*;
+
+const FAR: &str = "203.0.113.9";
+
+fn connect(peer: &str) -> Connect<'static> {
+    Connect {
+        app: "live",
+        query: None,
+        flash_ver: "LNX 10,0,32,18",
+        connect_type: None,
+        claims_mirror: false,
+        peer: peer.parse().unwrap(),
+    }
+}
+
+fn encoder(peer: &str) -> Connect<'static> {
+    Connect {
+        connect_type: Some("nonprivate"),
+        ..connect(peer)
+    }
+}
+
+fn nets(words: &[&str]) -> Networks {
+    let mut list = Networks::none();
+    for word in words {
+        list.add(word).unwrap();
+    }
+    list
+}
+
+fn standalone(users: Option<&Path>, networks: Networks) -> PolicyConfig {
+    PolicyConfig {
+        applications: Applications::default(),
+        publishers: Some(Publishers {
+            users: users.map(Path::to_owned),
+            networks,
+        }),
+        play: Networks::any(),
+        closed: false,
+        secret: None,
+    }
+}
+
+fn users_file(dir: &tempfile::TempDir) -> std::path::PathBuf {
+    let path = dir.path().join("users");
+    let verifier = adobe::verifier("ann", "salt", "secret");
+    std::fs::write(&path, format!("ann:adobe1:salt:{verifier}\n")).unwrap();
+    path
+}
+
+fn policy(config: PolicyConfig) -> Policy {
+    Policy::new(config, Instant::now()).unwrap()
+}
+
+fn reason(decision: Decision) -> Option<Reason> {
+    match decision {
+        Decision::Accept { .. } => None,
+        Decision::Reject(refusal) => Some(refusal.reason),
+    }
+}
+
+/// Takes all three steps with the project's own client side.
+fn login(policy: &Policy, peer: &str, user: &str, password: &str) -> Decision {
+    let mut query = String::new();
+    for _ in 0..3 {
+        let attempt = Connect {
+            query: query.strip_prefix('?'),
+            ..encoder(peer)
+        };
+        let decision = policy.on_connect(&attempt, Instant::now());
+        let Decision::Reject(refusal) = &decision else {
+            return decision;
+        };
+        match adobe::answer(user, password, &refusal.description, "Y2xpZW50") {
+            Some(next) => query = next,
+            None => return decision,
+        }
+    }
+    panic!("no end");
+}
+
+#[test]
+fn without_users_only_loopback_publishes() {
+    let p = policy(standalone(None, Networks::loopback()));
+    for peer in ["127.0.0.1", "::1", FAR] {
+        assert_eq!(
+            reason(p.on_connect(&encoder(peer), Instant::now())),
+            None,
+            "{peer}"
+        );
+    }
+    let may = |peer: &str| p.may_publish(&Identity::Nobody, peer.parse().unwrap());
+    assert_eq!(may("127.0.0.1"), Ok(()));
+    assert_eq!(may("::ffff:127.0.0.1"), Ok(()));
+    let refused = may(FAR).unwrap_err();
+    assert_eq!(
+        (refused.code, refused.reason),
+        (BAD_NAME, Reason::NotListed)
+    );
+    assert!(p.may_play(&Identity::Nobody, FAR.parse().unwrap()).is_ok());
+}
+
+#[test]
+fn an_encoder_logs_in_and_a_player_need_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let p = policy(standalone(Some(&users_file(&dir)), Networks::none()));
+    let now = Instant::now();
+    assert_eq!(reason(p.on_connect(&connect(FAR), now)), None);
+    assert_eq!(
+        reason(p.on_connect(&encoder(FAR), now)),
+        Some(Reason::LoginNeeded)
+    );
+    assert_eq!(
+        reason(p.on_connect(&encoder("127.0.0.1"), now)),
+        Some(Reason::LoginNeeded)
+    );
+    let fmle = Connect {
+        flash_ver: "FMLE/3.0 (compatible; Lavf59)",
+        ..connect(FAR)
+    };
+    assert_eq!(reason(p.on_connect(&fmle, now)), Some(Reason::LoginNeeded));
+    let Decision::Accept { app, identity } = login(&p, FAR, "ann", "secret") else {
+        panic!("the right password was refused");
+    };
+    assert_eq!((&*app, identity.user()), ("live", Some("ann")));
+    let far = FAR.parse().unwrap();
+    assert!(p.may_publish(&identity, far).is_ok());
+    assert_eq!(
+        p.may_publish(&Identity::Nobody, far).unwrap_err().reason,
+        Reason::LoginNeeded
+    );
+    assert_eq!(
+        p.may_publish(&Identity::Mirror, far).unwrap_err().reason,
+        Reason::LoginNeeded
+    );
+}
+
+#[test]
+fn wrong_user_and_wrong_password_look_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let p = policy(standalone(Some(&users_file(&dir)), Networks::none()));
+    let wrong = login(&p, FAR, "ann", "wrong");
+    assert_eq!(wrong, login(&p, FAR, "nobody", "wrong"));
+    let Decision::Reject(refusal) = wrong else {
+        panic!("a wrong password was accepted");
+    };
+    assert_eq!(refusal.description, adobe::AUTH_FAILED);
+    assert_eq!(refusal.code, CONNECT_REJECTED);
+}
+
+#[test]
+fn a_listed_network_publishes_without_a_login() {
+    let dir = tempfile::tempdir().unwrap();
+    let p = policy(standalone(
+        Some(&users_file(&dir)),
+        nets(&["203.0.113.0/24"]),
+    ));
+    assert_eq!(reason(p.on_connect(&encoder(FAR), Instant::now())), None);
+    assert!(
+        p.may_publish(&Identity::Nobody, FAR.parse().unwrap())
+            .is_ok()
+    );
+    assert_eq!(
+        reason(login(&p, FAR, "ann", "wrong")),
+        None,
+        "it need not log in"
+    );
+    let query = Some("authmod=adobe&user=ann&challenge=x&response=y&opaque=z");
+    let tries = Connect {
+        query,
+        ..encoder(FAR)
+    };
+    assert_eq!(
+        reason(p.on_connect(&tries, Instant::now())),
+        Some(Reason::LoginFailed)
+    );
+}
+
+#[test]
+fn a_master_serves_mirrors_listed_networks_and_publishers() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Instant::now();
+    let mut config = standalone(Some(&users_file(&dir)), Networks::none());
+    config.closed = true;
+    config.play = nets(&["10.0.0.0/8"]);
+    config.secret = Secret::new("0123456789abcdef").ok();
+    let p = policy(config);
+    let mirror = Connect {
+        claims_mirror: true,
+        ..connect(FAR)
+    };
+    assert_eq!(reason(p.on_connect(&mirror, now)), None);
+    assert_eq!(reason(p.on_connect(&connect("10.1.1.1"), now)), None);
+    assert_eq!(
+        reason(p.on_connect(&encoder("10.1.1.1"), now)),
+        Some(Reason::LoginNeeded)
+    );
+    assert_eq!(
+        reason(p.on_connect(&connect(FAR), now)),
+        Some(Reason::LoginNeeded)
+    );
+    assert_eq!(reason(login(&p, FAR, "ann", "secret")), None);
+    let far = FAR.parse().unwrap();
+    let ann = Identity::Publisher("ann".into());
+    assert!(p.may_play(&Identity::Mirror, far).is_ok());
+    assert!(
+        p.may_play(&Identity::Nobody, "10.1.1.1".parse().unwrap())
+            .is_ok()
+    );
+    for identity in [Identity::Nobody, ann] {
+        assert_eq!(
+            p.may_play(&identity, far).unwrap_err().reason,
+            Reason::NotListed
+        );
+    }
+    assert!(!p.may_read(far));
+}
+
+#[test]
+fn a_master_without_users_or_secret_is_closed() {
+    let mut config = standalone(None, Networks::none());
+    config.closed = true;
+    config.play = Networks::none();
+    let p = policy(config);
+    for claims_mirror in [false, true] {
+        let stranger = Connect {
+            claims_mirror,
+            ..encoder(FAR)
+        };
+        assert_eq!(
+            reason(p.on_connect(&stranger, Instant::now())),
+            Some(Reason::NotListed)
+        );
+    }
+}
+
+#[test]
+fn a_mirror_connects_everyone_and_takes_no_publisher() {
+    let mut config = standalone(None, Networks::any());
+    config.publishers = None;
+    let p = policy(config);
+    assert_eq!(reason(p.on_connect(&encoder(FAR), Instant::now())), None);
+    let refused = p
+        .may_publish(&Identity::Nobody, FAR.parse().unwrap())
+        .unwrap_err();
+    assert_eq!((refused.code, refused.reason), (BAD_NAME, Reason::Mirror));
+}
+
+#[test]
+fn an_unknown_application_is_named_as_such() {
+    let p = policy(standalone(None, Networks::loopback()));
+    let wrong = Connect {
+        app: "life",
+        ..connect(FAR)
+    };
+    let Decision::Reject(refusal) = p.on_connect(&wrong, Instant::now()) else {
+        panic!("accepted");
+    };
+    assert_eq!(
+        (refusal.code, refusal.reason),
+        (INVALID_APP, Reason::UnknownApp)
+    );
+}

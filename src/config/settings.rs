@@ -1,0 +1,278 @@
+//! What the rest of the program gets: checked values, no strings left to parse.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::value::MasterUrl;
+use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
+use crate::limits::Limits;
+use crate::media::StreamName;
+
+/// What this process is in the topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Publishers and viewers on one machine.
+    Standalone,
+    /// Takes publishers, serves mirrors.
+    Master,
+    /// Pulls from a master or another mirror, serves viewers, refuses publishers.
+    Mirror,
+}
+
+impl Role {
+    /// As the configuration spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Master => "master",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
+impl Default for Role {
+    /// Standalone; without publishing there is only one role left.
+    fn default() -> Self {
+        if cfg!(feature = "publish") {
+            Self::Standalone
+        } else {
+            Self::Mirror
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happens to a second publisher of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takeover {
+    /// It wins when it has the same credentials and the first has been silent for 1 s.
+    #[default]
+    Silent,
+    /// It wins when it has the same credentials.
+    Always,
+    /// It is refused.
+    Never,
+}
+
+/// Where a viewer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// At the key frame of the cached group of pictures, when that is not older than `join_max`.
+    #[default]
+    Gop,
+    /// At the next key frame.
+    Keyframe,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For journald when it reads standard error, else for people.
+    #[default]
+    Auto,
+    /// Time, level, text; coloured on a terminal.
+    Text,
+    /// Priority prefix (`<6>`), no time: journald adds its own.
+    Journal,
+}
+
+/// The checked configuration. [`Settings::default`] is what runs without a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `role`
+    pub role: Role,
+    /// `listen`
+    pub listen: Listen,
+    /// `applications` and `aliases`
+    pub applications: Applications,
+    /// `publish`; nobody on a mirror
+    pub publish: Publish,
+    /// `play`
+    pub play: Play,
+    /// The file with the secret shared by master and mirrors: `master.secret_file` where mirrors
+    /// are served, `mirror.secret_file` on a mirror (which serves other mirrors with the same one).
+    pub secret_file: Option<PathBuf>,
+    /// `mirror`; `Some` exactly when the role is [`Role::Mirror`]
+    pub mirror: Option<Mirror>,
+    /// `relay`
+    pub relay: Relay,
+    /// `limits`
+    pub limits: Limits,
+    /// `log`
+    pub log: Log,
+    /// `server`
+    pub server: Server,
+}
+
+/// Addresses to listen on; `[::]` serves IPv4 too; port 0 lets the system choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// RTMP
+    pub rtmp: Vec<SocketAddr>,
+    /// HTTP
+    pub http: Vec<SocketAddr>,
+}
+
+/// Who may publish, and what happens to a second publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The file of users; made by `crtmpserver passwd`
+    pub users: Option<PathBuf>,
+    /// A second publisher of the same name
+    pub takeover: Takeover,
+    /// Who may publish without a login: loopback when there are no users, else nobody, unless said
+    pub networks: Networks,
+}
+
+/// Who may play, and how long a player waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Play {
+    /// Who may play and read over HTTP: everyone, but on a master nobody unless said
+    pub networks: Networks,
+    /// How long a player waits for a stream that is not there yet
+    pub wait: Duration,
+}
+
+/// A mirror's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where the master is
+    pub master: MasterUrl,
+    /// Streams to pull from a foreign master; empty: the master announces them
+    pub streams: Vec<StreamName>,
+}
+
+/// The log of a stream and how viewers join it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relay {
+    /// Most bytes of a stream's log
+    pub log_bytes: usize,
+    /// Most time in a stream's log
+    pub log_time: Duration,
+    /// Most frames in a stream's log
+    pub log_frames: usize,
+    /// How long a stream outlives its source; `None`: for ever
+    pub grace: Option<Duration>,
+    /// Where a viewer begins
+    pub join: Join,
+    /// A cached group of pictures that is longer is not sent to a joining viewer
+    pub join_max: Duration,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,crtmpserver::edge=debug`
+    pub level: String,
+    /// The form of the lines
+    pub format: LogFormat,
+}
+
+/// The process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    /// Threads that serve connections; `None`: one for each core
+    pub threads: Option<NonZeroUsize>,
+    /// How long a stop waits for connections to end
+    pub stop_grace: Duration,
+}
+
+impl Settings {
+    /// What [`auth::Policy`](crate::auth::Policy) is made of; reads the secret, and gives a warning
+    /// when others may read that too.
+    ///
+    /// # Errors
+    /// The secret cannot be read.
+    pub fn policy(&self) -> Result<(PolicyConfig, Option<String>), FileError> {
+        let (secret, warning) = match &self.secret_file {
+            Some(path) => {
+                let (secret, warning) = Secret::read(path)?;
+                (Some(secret), warning)
+            }
+            None => (None, None),
+        };
+        let publishers = (self.role != Role::Mirror).then(|| Publishers {
+            users: self.publish.users.clone(),
+            networks: self.publish.networks.clone(),
+        });
+        let config = PolicyConfig {
+            applications: self.applications.clone(),
+            publishers,
+            play: self.play.networks.clone(),
+            closed: self.role == Role::Master,
+            secret,
+        };
+        Ok((config, warning))
+    }
+
+    /// The role's defaults; a [`Role::Mirror`] made by this has no master yet.
+    #[must_use]
+    pub fn for_role(role: Role) -> Self {
+        let everywhere = |port| SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        Self {
+            role,
+            listen: Listen {
+                rtmp: vec![everywhere(1935)],
+                http: vec![everywhere(8080)],
+            },
+            applications: Applications::default(),
+            publish: Publish {
+                users: None,
+                takeover: Takeover::Silent,
+                networks: match role {
+                    Role::Mirror => Networks::none(),
+                    Role::Standalone | Role::Master => Networks::loopback(),
+                },
+            },
+            play: Play {
+                networks: match role {
+                    Role::Master => Networks::none(),
+                    Role::Standalone | Role::Mirror => Networks::any(),
+                },
+                wait: Duration::from_secs(5),
+            },
+            secret_file: None,
+            mirror: None,
+            relay: Relay {
+                log_bytes: 16 << 20,
+                log_time: Duration::from_secs(20),
+                log_frames: 4096,
+                grace: match role {
+                    Role::Mirror => None,
+                    Role::Standalone | Role::Master => Some(Duration::from_secs(30)),
+                },
+                join: Join::Gop,
+                join_max: Duration::from_secs(4),
+            },
+            limits: Limits::default(),
+            log: Log {
+                level: "info".to_owned(),
+                format: LogFormat::Auto,
+            },
+            server: Server {
+                threads: None,
+                stop_grace: Duration::from_secs(5),
+            },
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::for_role(Role::default())
+    }
+}

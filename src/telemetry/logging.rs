@@ -1,0 +1,344 @@
+//! Log lines on standard error: one event, one line, whatever a peer wrote.
+//!
+//! On a terminal with colours, in a file without, under systemd with journald's priority prefix and
+//! without the time that journald adds. Text from a peer goes through [`Escaped`]; refusals that a
+//! peer can repeat at will go through [`limited`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS};
+
+/// A peer's text for a log field: control characters, quotes, backslashes and what is not UTF-8
+/// appear as `\xNN`, and no more than [`MAX_LOG_FIELD`] bytes of it appear at all.
+#[derive(Clone, Copy)]
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0.as_bytes(), f)
+    }
+}
+
+impl fmt::Debug for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0.as_bytes(), f)
+    }
+}
+
+/// Like [`Escaped`], for bytes that may not be text.
+#[derive(Clone, Copy)]
+pub struct EscapedBytes<'a>(pub &'a [u8]);
+
+impl fmt::Display for EscapedBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, f)
+    }
+}
+
+impl fmt::Debug for EscapedBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, f)
+    }
+}
+
+/// Writes at most [`MAX_LOG_FIELD`] bytes, `...` at the end when that was not all.
+fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut room = MAX_LOG_FIELD.saturating_sub("...".len());
+    let mut put = |piece: &str, f: &mut fmt::Formatter<'_>| -> Result<bool, fmt::Error> {
+        match room.checked_sub(piece.len()) {
+            Some(rest) => {
+                room = rest;
+                f.write_str(piece)?;
+                Ok(true)
+            }
+            None => {
+                f.write_str("...")?;
+                Ok(false)
+            }
+        }
+    };
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let fits = if c.is_control() || is_trap(c) {
+                let mut fits = true;
+                for b in c.encode_utf8(&mut buffer).bytes() {
+                    fits = fits && put(&format!("\\x{b:02x}"), f)?;
+                }
+                fits
+            } else {
+                put(c.encode_utf8(&mut buffer), f)?
+            };
+            if !fits {
+                return Ok(());
+            }
+        }
+        for b in chunk.invalid() {
+            if !put(&format!("\\x{b:02x}"), f)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Characters that are no controls but would let text pretend to be something else: quotes, the
+/// escape itself, line separators, and those that turn the direction of what follows.
+const fn is_trap(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether a line may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Write it.
+    Yes,
+    /// Write it, and that this many were not written before it.
+    After(u64),
+    /// Do not write it.
+    No,
+}
+
+struct Second {
+    since: Instant,
+    lines: u32,
+    suppressed: u64,
+}
+
+/// Counts lines for each reason: at most [`MAX_LOG_LINES`] within a second.
+#[derive(Default)]
+pub struct LineLimit {
+    reasons: HashMap<&'static str, Second>,
+}
+
+impl LineLimit {
+    /// Asks for one more line for `reason`.
+    pub fn pass(&mut self, reason: &'static str, now: Instant) -> Pass {
+        if !self.reasons.contains_key(reason) && self.reasons.len() >= MAX_LOG_REASONS {
+            // Reasons are names in this program; more of them than that is a mistake of ours.
+            return Pass::No;
+        }
+        let second = self.reasons.entry(reason).or_insert(Second {
+            since: now,
+            lines: 0,
+            suppressed: 0,
+        });
+        if now.saturating_duration_since(second.since) >= Duration::from_secs(1) {
+            let suppressed = second.suppressed;
+            *second = Second {
+                since: now,
+                lines: 1,
+                suppressed: 0,
+            };
+            return if suppressed == 0 {
+                Pass::Yes
+            } else {
+                Pass::After(suppressed)
+            };
+        }
+        if second.lines < MAX_LOG_LINES {
+            second.lines = second.lines.saturating_add(1);
+            Pass::Yes
+        } else {
+            second.suppressed = second.suppressed.saturating_add(1);
+            Pass::No
+        }
+    }
+}
+
+/// Writes a line (by calling `write`) unless there were too many for this reason within a second;
+/// the first line after that says how many are missing.
+pub fn limited(reason: &'static str, now: Instant, write: impl FnOnce()) {
+    static LIMIT: Mutex<Option<LineLimit>> = Mutex::new(None);
+    let pass = LIMIT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default()
+        .pass(reason, now);
+    match pass {
+        Pass::Yes => write(),
+        Pass::After(suppressed) => {
+            tracing::warn!(reason, suppressed, "suppressed {suppressed} lines");
+            write();
+        }
+        Pass::No => {}
+    }
+}
+
+/// The form of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// [`Form::Journal`] when journald reads standard error, else [`Form::Text`].
+    Auto,
+    /// Time, level, text.
+    Text,
+    /// journald's priority prefix, no time.
+    Journal,
+}
+
+/// Begins to log. `filter` is a level or a filter such as `info,crtmpserver::edge=debug`. A second
+/// call changes nothing (tests share a process).
+///
+/// # Errors
+/// The filter is none.
+pub fn init(filter: &str, form: Form) -> Result<(), String> {
+    let filter = parse_filter(filter)?;
+    let journal = match form {
+        Form::Auto => {
+            std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal()
+        }
+        Form::Text => false,
+        Form::Journal => true,
+    };
+    let lines = Lines { journal };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(!journal && std::io::stderr().is_terminal())
+        .event_format(lines)
+        .finish();
+    // Fails only when there is one already.
+    drop(tracing::subscriber::set_global_default(subscriber));
+    Ok(())
+}
+
+/// Whether `filter` is one that [`init`] takes.
+///
+/// # Errors
+/// Says what would be right.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    parse_filter(filter).map(drop)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    let wrong = || {
+        format!(
+            "{filter:?} is no log level; write error, warn, info, debug or trace, or a filter such as \"info,crtmpserver::edge=debug\""
+        )
+    };
+    // A word that is no level would be taken for the name of a module, and log nothing.
+    let first = filter.split(',').next().unwrap_or_default().trim();
+    let level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    if first.is_empty() || !(first.contains('=') || level(first)) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(filter).map_err(|_| wrong())
+}
+
+/// Time and level in front, or journald's prefix.
+struct Lines {
+    journal: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let plain: Format<Full, SystemTime> = Format::default().with_target(false);
+        if self.journal {
+            write!(writer, "<{}>", priority(*event.metadata().level()))?;
+            plain
+                .without_time()
+                .with_level(false)
+                .format_event(ctx, writer, event)
+        } else {
+            plain.format_event(ctx, writer, event)
+        }
+    }
+}
+
+/// syslog's priorities.
+const fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_peer_writes_a_line_of_its_own() {
+        let forged = "live\r\n2026-01-01 INFO logged in\x1b[31m\u{85}\u{9b}31m\"'\\\u{7f}\u{202e}";
+        assert_eq!(
+            Escaped(forged).to_string(),
+            r"live\x0d\x0a2026-01-01 INFO logged in\x1b[31m\xc2\x85\xc2\x9b31m\x22\x27\x5c\x7f\xe2\x80\xae"
+        );
+        assert_eq!(EscapedBytes(b"a\xff\xc3z").to_string(), r"a\xff\xc3z");
+        assert_eq!(Escaped("Grüße ✓").to_string(), "Grüße ✓");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        let fits = "x".repeat(MAX_LOG_FIELD - 3);
+        assert_eq!(Escaped(&fits).to_string(), fits);
+        let long = "x".repeat(100_000);
+        assert_eq!(Escaped(&long).to_string().len(), MAX_LOG_FIELD);
+        assert!(Escaped(&"\n".repeat(1000)).to_string().len() <= MAX_LOG_FIELD);
+    }
+
+    proptest! {
+        #[test]
+        fn escaped_is_bounded_and_printable(bytes: Vec<u8>) {
+            let text = EscapedBytes(&bytes).to_string();
+            prop_assert!(text.len() <= MAX_LOG_FIELD);
+            prop_assert!(!text.chars().any(|c| c.is_control() || c == '"'));
+        }
+    }
+
+    #[test]
+    fn twenty_lines_a_second_then_one_that_tells_the_rest() {
+        let mut limit = LineLimit::default();
+        let t0 = Instant::now();
+        for _ in 0..MAX_LOG_LINES {
+            assert_eq!(limit.pass("a", t0), Pass::Yes);
+        }
+        for _ in 0..7 {
+            assert_eq!(limit.pass("a", t0), Pass::No);
+        }
+        assert_eq!(limit.pass("b", t0), Pass::Yes);
+        let next = t0 + Duration::from_secs(1);
+        assert_eq!(limit.pass("a", next), Pass::After(7));
+        assert_eq!(limit.pass("a", next), Pass::Yes);
+    }
+
+    #[test]
+    fn filters() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,crtmpserver::edge=debug",
+            "crtmpserver=trace",
+        ] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in ["", "loud", "verbose,info", "info,=,"] {
+            assert!(check_filter(bad).is_err(), "{bad}");
+        }
+    }
+}
