@@ -305,3 +305,41 @@ proptest! {
         }
     }
 }
+
+/// A file that another program wrote.
+#[test]
+fn the_demo_programme_is_understood_and_written_back() {
+    const FILE: &[u8] = include_bytes!("../demo/programme.flv");
+    let mut reader = flv::Reader::new(flv::ReaderLimits::default()).strict();
+    let mut input = FILE;
+    let (mut headers, mut keys, mut inter) = (Vec::new(), 0, 0);
+    let mut said = Vec::new();
+    let mut written = Vec::new();
+    while let Some(tag) = reader.feed(&mut input).unwrap() {
+        let parts = inspect(tag.kind, tag.timestamp, tag.payload).unwrap();
+        assert!(!parts.extended);
+        match parts.role {
+            Role::Header(slot) => headers.push(slot),
+            Role::Key => keys += 1,
+            Role::Inter => inter += 1,
+        }
+        said.extend(codec::describe(parts.kind, &parts.payload).map(|d| d.to_string()));
+        let time = parts.timestamp.into();
+        written.extend(render(&parts.into_frame(time), Rendition::Flv));
+    }
+    assert!(reader.at_boundary());
+    headers.sort();
+    assert_eq!(
+        headers,
+        [
+            Slot::Metadata,
+            Slot::VideoSequence(0),
+            Slot::AudioSequence(0)
+        ]
+    );
+    assert!(keys > 1 && inter > 10 * keys, "{keys} {inter}");
+    assert!(said.iter().any(|d| d.starts_with("avc1 ")), "{said:?}");
+    assert!(said.iter().any(|d| d.starts_with("mp4a ")), "{said:?}");
+    let header = reader.header().unwrap();
+    assert_eq!([&header.encode()[..], &written].concat(), FILE);
+}
