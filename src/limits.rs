@@ -201,3 +201,23 @@ pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
 pub const MAX_LOG_LINES: u32 = 20;
 /// Reasons that are counted apart.
 pub const MAX_LOG_REASONS: usize = 256;
+
+/// Payload bytes in the log of one stream: 20 s at 6 Mbit/s.
+pub const LOG_BYTES: usize = 16 << 20;
+/// Time in the log of one stream: the longest GOP that encoders are set to, and then some.
+pub const LOG_TIME: Duration = Duration::from_secs(20);
+/// Frames in the log of one stream: 20 s of video at 60 frames and audio at 47 frames a second,
+/// twice over.
+pub const LOG_FRAMES: usize = 4096;
+/// How long a stream outlives its source: an encoder's restart.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// A publisher without media for this long counts as silent: 25 frames at 25 a second did not come.
+pub const SILENT_AFTER: Duration = Duration::from_secs(1);
+/// A cached GOP longer than this is not sent to a joining viewer by default: an RTMP player would
+/// stay that late for good.
+pub const MAX_JOIN_GOP: Duration = Duration::from_secs(4);
+/// A viewer further behind than this, and than one GOP, skips to the newest key frame, ms.
+pub const MAX_LAG: u64 = 4_000;
+/// An epoch that had no video for this long, ms, is taken for audio only: encoders send the headers
+/// of both at the start.
+pub const AUDIO_ONLY_AFTER: u64 = 1_000;

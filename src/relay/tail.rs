@@ -1,0 +1,367 @@
+//! A shard's copy of a stream's log, which its viewers read without a lock.
+
+use std::cell::OnceCell;
+use std::collections::{VecDeque, vec_deque};
+use std::fmt;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::limits::MAX_LAG;
+use crate::media::{Frame, Kind};
+
+use super::cursor::{Cursor, JoinMode, Place};
+use super::headers::{HeaderSet, Prelude};
+use super::log::{Entry, JoinPoint};
+use super::stream::Registration;
+use super::{EpochInfo, State, Stream, Wake, millis};
+
+/// What a refresh brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// New frames in the log.
+    pub frames: usize,
+    /// Something that is worth a flush of its own: video, data or a notice, or any frame of a stream
+    /// without video. Audio of a stream with video can ride along with the next picture.
+    pub flush: bool,
+    /// The state changed.
+    pub state: bool,
+}
+
+/// What a viewer gets next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// This frame; then [`Cursor::advance`].
+    Frame(&'a Arc<Frame>),
+    /// Nothing now.
+    Idle,
+    /// Nothing ever more: the stream is over and the viewer has had all of it.
+    Ended,
+}
+
+/// A copy of a stream's log (of references to the same frames) for one shard.
+///
+/// [`Tail::refresh`] after each wake-up; [`Tail::join`] for each viewer; then [`Tail::current`] and
+/// [`Cursor::advance`], frame by frame, or [`Tail::settle`] and [`Tail::upcoming`] to look at
+/// several frames for one vectored write.
+pub struct Tail {
+    stream: Arc<Stream>,
+    registration: Arc<Registration>,
+    entries: VecDeque<Entry>,
+    start: u64,
+    state: State,
+    join: Option<JoinPoint>,
+    headers: Arc<HeaderSet>,
+    audio_only: bool,
+    latest: u64,
+    audio: u64,
+    notices: u64,
+    notice: Option<Arc<Frame>>,
+    at_join: OnceCell<Arc<Prelude>>,
+    at_end: OnceCell<Arc<Prelude>>,
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Tail({}, {} frames)",
+            self.stream.name(),
+            self.entries.len()
+        )
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let mut inner = self.stream.lock();
+        let others = inner
+            .tails
+            .iter()
+            .filter(|r| !Arc::ptr_eq(r, &self.registration))
+            .map(Arc::clone)
+            .collect();
+        inner.tails = Arc::new(others);
+    }
+}
+
+impl Tail {
+    /// A copy as of now. `waker` is woken once when something changes, and then not before the next
+    /// refresh.
+    #[must_use]
+    pub fn new(stream: Arc<Stream>, waker: Arc<dyn Wake>) -> Self {
+        let registration = Arc::new(Registration::new(waker));
+        let state = {
+            let mut inner = stream.lock();
+            let mut tails: Vec<_> = inner.tails.iter().map(Arc::clone).collect();
+            tails.push(Arc::clone(&registration));
+            inner.tails = Arc::new(tails);
+            inner.state
+        };
+        let mut tail = Self {
+            stream,
+            registration,
+            entries: VecDeque::new(),
+            start: 0,
+            state,
+            join: None,
+            headers: Arc::default(),
+            audio_only: false,
+            latest: 0,
+            audio: 0,
+            notices: 0,
+            notice: None,
+            at_join: OnceCell::new(),
+            at_end: OnceCell::new(),
+        };
+        tail.refresh();
+        tail
+    }
+
+    /// The stream it is a copy of.
+    #[must_use]
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// The stream's state as of the last refresh.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes over what changed since the last time.
+    pub fn refresh(&mut self) -> Change {
+        self.registration.clear();
+        let inner = self.stream.lock();
+        let log = &inner.log;
+        let mut change = Change {
+            state: inner.state != self.state,
+            ..Change::default()
+        };
+        while self.start < log.start() && self.entries.pop_front().is_some() {
+            self.start = self.start.saturating_add(1);
+        }
+        if self.entries.is_empty() {
+            self.start = self.start.max(log.start());
+        }
+        let old_end = self.end();
+        let audio_only = inner.audio_only();
+        for entry in log.since(old_end) {
+            change.frames = change.frames.saturating_add(1);
+            change.flush |= audio_only || entry.frame.kind != Kind::Audio;
+            self.entries.push_back(entry.clone());
+        }
+        let join = log.join.as_ref().map(|j| j.seq);
+        if self.join.as_ref().map(|j| j.seq) != join {
+            self.join.clone_from(&log.join);
+            self.at_join = OnceCell::new();
+        }
+        let headers = &log.headers;
+        if change.frames > 0 || !Arc::ptr_eq(headers, &self.headers) {
+            self.headers = Arc::clone(headers);
+            self.at_end = OnceCell::new();
+        }
+        self.latest = inner.timeline.latest();
+        self.audio = inner.audio_floor(self.latest);
+        self.audio_only = audio_only;
+        self.state = inner.state;
+        if self.notices != inner.notices {
+            self.notices = inner.notices;
+            change.flush = true;
+        }
+        self.notice.clone_from(&inner.notice);
+        change.flush |= change.state;
+        change
+    }
+
+    /// A new viewer. It has nothing to read before there is a place to join (see [`JoinMode`]);
+    /// without video that is the present end.
+    #[must_use]
+    pub fn join(&self, mode: JoinMode) -> Cursor {
+        let newest = match (mode, &self.join) {
+            (JoinMode::Gop { max }, Some(join))
+                if self.latest.saturating_sub(join.time) <= millis(max) =>
+            {
+                join.seq
+            }
+            _ => self.end(),
+        };
+        Cursor {
+            pos: newest,
+            awaits: Some(newest),
+            new: true,
+            prelude: None,
+            // Whoever joins while the stream waits hears so at once.
+            notices: self.notices.saturating_sub(1),
+            showing: None,
+            skipped: 0,
+            jumps: 0,
+        }
+    }
+
+    /// The frame a viewer gets next.
+    pub fn current<'a>(&'a self, cursor: &'a mut Cursor) -> Next<'a> {
+        if !self.settle(cursor) {
+            return if self.state == State::Ended {
+                Next::Ended
+            } else {
+                Next::Idle
+            };
+        }
+        match self.upcoming(cursor).next() {
+            Some(frame) => Next::Frame(frame),
+            None => Next::Idle,
+        }
+    }
+
+    /// Brings a cursor to where it reads next: lets it join, or skip when it is too far behind.
+    /// Whether there is something to read; if not, the viewer is idle, or at the end when
+    /// [`Tail::state`] says so. To be called between frames.
+    pub fn settle(&self, cursor: &mut Cursor) -> bool {
+        cursor.showing = None;
+        if cursor.prelude.is_some() {
+            return true;
+        }
+        if cursor.awaits.is_none() {
+            self.keep_up(cursor);
+        }
+        if let Some(awaited) = cursor.awaits {
+            self.try_join(cursor, awaited);
+        }
+        if cursor.prelude.is_some() || (cursor.awaits.is_none() && cursor.pos < self.end()) {
+            return true;
+        }
+        if matches!(self.state, State::Waiting { .. })
+            && self.notice.is_some()
+            && cursor.notices < self.notices
+        {
+            cursor.showing = Some(self.notices);
+            return true;
+        }
+        false
+    }
+
+    /// The frames that a settled cursor has before it, the current one first. Call
+    /// [`Cursor::advance`] for each that is taken.
+    #[must_use]
+    pub fn upcoming<'a>(&'a self, cursor: &'a Cursor) -> Upcoming<'a> {
+        let notice = cursor.showing.and(self.notice.as_ref());
+        let (prelude, known): (&[_], _) = match &cursor.prelude {
+            Some(place) => (
+                place.prelude.items.get(place.index..).unwrap_or_default(),
+                place.known,
+            ),
+            None => (&[], 0),
+        };
+        let readable = notice.is_none() && cursor.awaits.is_none() && cursor.pos >= self.start;
+        let from = if readable {
+            self.index(cursor.pos)
+        } else {
+            self.entries.len()
+        };
+        Upcoming {
+            prelude: prelude.iter(),
+            known,
+            log: self.entries.range(from..),
+            notice,
+        }
+    }
+
+    /// Epoch and ordinal of the frame of the log that a cursor is at, or will be at behind its
+    /// prelude; `None` at the end and before the join. For a pull, which tells it when it differs
+    /// from what it told, and when [`Cursor::jumps`] went up.
+    #[must_use]
+    pub fn epoch(&self, cursor: &Cursor) -> Option<EpochInfo> {
+        if cursor.awaits.is_some() || cursor.pos < self.start {
+            return None;
+        }
+        self.entries.get(self.index(cursor.pos)).map(Entry::info)
+    }
+
+    /// How far a cursor is behind the newest frame, ms.
+    #[must_use]
+    pub fn behind(&self, cursor: &Cursor) -> u64 {
+        let entry = self.entries.get(self.index(cursor.pos));
+        entry.map_or(0, |e| self.latest.saturating_sub(e.frame.time))
+    }
+
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.entries.len() as u64)
+    }
+
+    /// Index of number `pos` among the entries, at most their count.
+    fn index(&self, pos: u64) -> usize {
+        usize::try_from(pos.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len())
+    }
+
+    /// Skips when the cursor fell out of the log or is too far behind.
+    fn keep_up(&self, cursor: &mut Cursor) {
+        cursor.pos = cursor.pos.min(self.end());
+        let join = self.join.as_ref().filter(|join| join.seq > cursor.pos);
+        let behind = self.behind(cursor);
+        let late = match join {
+            _ if cursor.pos < self.start => true,
+            Some(join) => behind > MAX_LAG && behind > join.gop,
+            None => self.audio_only && behind > MAX_LAG,
+        };
+        if late {
+            cursor.awaits = Some(join.map_or_else(|| self.end(), |join| join.seq));
+        }
+    }
+
+    fn try_join(&self, cursor: &mut Cursor, awaited: u64) {
+        let (seq, prelude) = match &self.join {
+            Some(join) if join.seq >= awaited => (join.seq, self.prelude_at_join(join)),
+            _ if self.audio_only => (self.end(), self.prelude_at_end()),
+            _ => return,
+        };
+        let known = if cursor.new { 0 } else { cursor.pos };
+        if !cursor.new {
+            let skipped = seq.saturating_sub(cursor.pos);
+            cursor.skipped = cursor.skipped.saturating_add(skipped);
+            self.stream.skipped.fetch_add(skipped, Ordering::Relaxed);
+        }
+        cursor.new = false;
+        cursor.awaits = None;
+        cursor.jumps = cursor.jumps.saturating_add(1);
+        cursor.pos = seq;
+        cursor.prelude = Place::first(prelude, known);
+    }
+
+    fn prelude_at_join(&self, join: &JoinPoint) -> &Arc<Prelude> {
+        self.at_join
+            .get_or_init(|| Arc::new(join.headers.prelude(join.time, join.audio)))
+    }
+
+    fn prelude_at_end(&self) -> &Arc<Prelude> {
+        self.at_end
+            .get_or_init(|| Arc::new(self.headers.prelude(self.latest, self.audio)))
+    }
+}
+
+/// Frames before a cursor.
+#[derive(Debug)]
+pub struct Upcoming<'a> {
+    prelude: slice::Iter<'a, (u64, Arc<Frame>)>,
+    known: u64,
+    log: vec_deque::Iter<'a, Entry>,
+    notice: Option<&'a Arc<Frame>>,
+}
+
+impl<'a> Iterator for Upcoming<'a> {
+    type Item = &'a Arc<Frame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(notice) = self.notice.take() {
+            return Some(notice);
+        }
+        let known = self.known;
+        if let Some((_, frame)) = self.prelude.find(|(seq, _)| *seq >= known) {
+            return Some(frame);
+        }
+        self.log.next().map(|entry| &entry.frame)
+    }
+}
