@@ -14,10 +14,10 @@ mod tests;
 use std::time::Instant;
 
 use super::chunk::ReaderPhase;
+use super::handshake::{ServerHandshake, Step};
 use super::message::{Message, kind};
 use super::session::caps::Caps;
 use super::session::reason::CloseReason;
-use super::session::shake::Shake;
 use super::session::{self, Incoming, Link, media};
 use crate::limits::{LATE_MEDIA, Limits};
 
@@ -59,7 +59,7 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Phase {
-    Handshake(Box<Shake>),
+    Handshake(Box<ServerHandshake>),
     /// Only `connect` may come.
     Connect,
     /// The driver decides on `connect`.
@@ -96,7 +96,7 @@ impl Server {
     pub fn new(config: ServerConfig, now: Instant) -> Self {
         Self {
             link: Link::new(config.limits, now),
-            phase: Phase::Handshake(Box::new(Shake::new(false, config.random))),
+            phase: Phase::Handshake(Box::new(ServerHandshake::new(config.random, 0))),
             caps: Caps::default(),
             deadline: now + config.limits.handshake_timeout,
             settled: false,
@@ -213,8 +213,8 @@ impl Server {
             let read = self.link.consume(|input| handshake.feed(input));
             self.link.write_raw(&handshake.output());
             match read {
-                Ok(false) => return false,
-                Ok(true) => {
+                Ok(Step::More) => return false,
+                Ok(Step::Done) => {
                     self.phase = Phase::Connect;
                     self.deadline = self.link.now + self.config.limits.connect_timeout;
                 }

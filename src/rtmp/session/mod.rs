@@ -3,7 +3,6 @@
 pub mod caps;
 pub(crate) mod media;
 pub mod reason;
-pub mod shake;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

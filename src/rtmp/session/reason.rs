@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::rtmp::chunk::ChunkError;
 use crate::rtmp::command::CommandError;
-use crate::rtmp::session::shake::HandshakeError;
+use crate::rtmp::handshake::HandshakeError;
 
 /// Why a machine ended its connection. [`CloseReason::code`] is for logs and metrics and never
 /// changes its spelling; `Display` is a sentence for people.

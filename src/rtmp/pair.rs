@@ -1,1 +1,0 @@
-//! A client and a server machine on a virtual clock.
