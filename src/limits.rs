@@ -113,6 +113,9 @@ pub const MAX_PENDING_CALLS: usize = 64;
 pub const MAX_FOURCCS: usize = 32;
 /// Control replies that wait for a connection's socket. When it is full the peer is not read.
 pub const MAX_CONTROL_QUEUE: usize = 64 * 1024;
+/// A connection with more control bytes than this is closed: one turn of reading
+/// ([`READ_TURN`]) cannot make them, as answers stay under 1/8 of what arrives.
+pub const MAX_CONTROL_BACKLOG: usize = 4 * MAX_CONTROL_QUEUE;
 
 /// Objects and arrays inside each other, AMF0 and AMF3 together. Real commands nest 3 deep.
 pub const AMF_MAX_DEPTH: usize = 32;

@@ -1,1 +1,1 @@
-//! HTTP: FLV from the engine; start page, health and metrics through hyper and axum.
+//! HTTP: FLV streams from the engine, pages by axum.

@@ -1,11 +1,30 @@
 //! Shards, listeners and the fan-out: everything between a socket and a protocol.
+//!
+//! ```text
+//! Listener --accept, Admission--> Shards --spawn--> a connection's task (reads, answers)
+//!                                   |                    |  owns
+//!                                   |                  Outlet (writes) --play--> Player: a cursor
+//!                                   '--> Fan: one task for each stream and shard --turn--> Outlet
+//! ```
+//!
+//! A driver makes an [`Outlet`] of the socket, then runs a loop of `select!` over
+//! [`Outlet::drive`], the socket's `readable` (while [`Outlet::has_room`]), its own timers and
+//! [`Shard::stopping`]. It reads with [`Shard::read`], answers with [`Outlet::control`], and plays
+//! with [`Outlet::play`], which returns a [`Playing`] to keep.
 
 mod admission;
+mod fanout;
 mod listener;
+mod outlet;
+mod player;
 mod shards;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
 pub use listener::{BindError, Door, Incoming, Listener};
+pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
+pub use player::{Announce, Play};
 pub use shards::{Shard, Shards, Stopped};
 pub use socket::{canonical, owner};

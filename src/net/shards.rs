@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
+use super::fanout::Fanout;
 use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
 use crate::telemetry::metrics::Metrics;
 
@@ -62,6 +63,7 @@ pub struct Shard {
     metrics: Arc<Metrics>,
     phase: watch::Receiver<Phase>,
     buffer: RefCell<Vec<u8>>,
+    fanout: Fanout,
 }
 
 impl Shards {
@@ -88,6 +90,7 @@ impl Shards {
                         metrics,
                         phase: phases.clone(),
                         buffer: RefCell::new(vec![0; READ_BUFFER]),
+                        fanout: Fanout::default(),
                     });
                     LocalSet::new().block_on(&runtime, async move {
                         loop {
@@ -218,6 +221,11 @@ impl Shard {
         &self.metrics
     }
 
+    /// The streams that have viewers on this shard.
+    pub(super) const fn fanout(&self) -> &Fanout {
+        &self.fanout
+    }
+
     /// Returns once the process stops; at once when it does already.
     pub async fn stopping(&self) {
         let mut phase = self.phase.clone();
@@ -246,6 +254,15 @@ impl Shard {
 
     /// Runs a task on this shard that is no connection. A panic in it is caught, counted and logged.
     pub fn run(&self, task: impl Future<Output = ()> + 'static) {
+        self.run_or(task, || ());
+    }
+
+    /// Like [`Shard::run`]; `ruined` runs after a panic.
+    pub(super) fn run_or(
+        &self,
+        task: impl Future<Output = ()> + 'static,
+        ruined: impl FnOnce() + 'static,
+    ) {
         let metrics = Arc::clone(&self.metrics);
         let index = self.index;
         let guarded = Guarded(Box::pin(task));
@@ -253,6 +270,7 @@ impl Shard {
             if let Err(Panicked) = guarded.await {
                 metrics.panics.inc();
                 tracing::error!(shard = index, "a task was lost to a defect");
+                ruined();
             }
         });
     }

@@ -1,0 +1,210 @@
+//! One task for each stream on a shard: woken once for new frames, it walks the stream's viewers.
+//!
+//! The walk goes in slices of about a millisecond, with accepting, reading and other streams in
+//! between, and begins elsewhere each time. It serves only viewers that are up to date; one whose
+//! socket is full, or that has much to catch up with, is continued by its own connection's task
+//! ([`Outlet::drive`]) and comes back here when it has caught up.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+use tokio::time::timeout_at;
+
+use super::outlet::{Ending, Outlet};
+use super::shards::Shard;
+use crate::relay::{Stream, Tail, Wake};
+
+/// How long a walk keeps the shard before others get their turn.
+const SLICE: Duration = Duration::from_millis(1);
+/// Audio of a stream with video rides along with the next picture, if that comes this soon.
+const RIDE: Duration = Duration::from_millis(40);
+
+/// The streams that have viewers on this shard.
+#[derive(Debug, Default)]
+pub(super) struct Fanout {
+    /// By the address of the stream, which each [`Fan`] keeps alive.
+    fans: RefCell<HashMap<usize, Rc<Fan>>>,
+}
+
+impl Fanout {
+    /// The fan of a stream; its task begins when it is the first viewer's.
+    pub(super) fn fan(&self, shard: &Rc<Shard>, stream: &Arc<Stream>) -> Rc<Fan> {
+        let key = Arc::as_ptr(stream).addr();
+        if let Some(fan) = self.fans.borrow().get(&key) {
+            return Rc::clone(fan);
+        }
+        let bell = Arc::new(Bell::default());
+        let waker: Arc<dyn Wake> = Arc::clone(&bell) as _;
+        let fan = Rc::new(Fan {
+            tail: RefCell::new(Tail::new(Arc::clone(stream), waker)),
+            viewers: RefCell::default(),
+            bell,
+            first: Cell::new(0),
+        });
+        self.fans.borrow_mut().insert(key, Rc::clone(&fan));
+        let shard_of_task = Rc::downgrade(shard);
+        let ruined = Rc::clone(&fan);
+        let shard_of_ruin = Rc::downgrade(shard);
+        let run = Rc::clone(&fan);
+        shard.run_or(
+            async move {
+                run.run().await;
+                forget(&shard_of_task, key);
+            },
+            move || {
+                ruined.end_all(Ending::Defect);
+                forget(&shard_of_ruin, key);
+            },
+        );
+        fan
+    }
+
+    /// Streams that have viewers here.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.fans.borrow().len()
+    }
+}
+
+fn forget(shard: &Weak<Shard>, key: usize) {
+    if let Some(shard) = shard.upgrade() {
+        shard.fanout().fans.borrow_mut().remove(&key);
+    }
+}
+
+/// Wakes the task of a fan from any thread.
+#[derive(Debug, Default)]
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// One stream on one shard.
+#[derive(Debug)]
+pub(super) struct Fan {
+    tail: RefCell<Tail>,
+    viewers: RefCell<Viewers>,
+    bell: Arc<Bell>,
+    /// Where the next walk begins.
+    first: Cell<usize>,
+}
+
+/// Places that keep their number for as long as they are taken.
+#[derive(Debug, Default)]
+struct Viewers {
+    places: Vec<Option<Rc<Outlet>>>,
+    free: Vec<usize>,
+}
+
+impl Fan {
+    /// The shard's copy of the stream. Must not be kept across an `await`.
+    pub(super) fn tail(&self) -> Ref<'_, Tail> {
+        self.tail.borrow()
+    }
+
+    /// Adds a viewer; the number is for [`Fan::leave`].
+    pub(super) fn enter(&self, outlet: &Rc<Outlet>) -> usize {
+        let mut viewers = self.viewers.borrow_mut();
+        let taken = Some(Rc::clone(outlet));
+        if let Some(place) = viewers.free.pop()
+            && let Some(free) = viewers.places.get_mut(place)
+        {
+            *free = taken;
+            return place;
+        }
+        viewers.places.push(taken);
+        viewers.places.len().saturating_sub(1)
+    }
+
+    /// Removes a viewer; with the last one the task ends.
+    pub(super) fn leave(&self, place: usize) {
+        let mut viewers = self.viewers.borrow_mut();
+        if let Some(taken) = viewers.places.get_mut(place)
+            && taken.take().is_some()
+        {
+            viewers.free.push(place);
+        }
+        if viewers.is_empty() {
+            self.bell.wake();
+        }
+    }
+
+    async fn run(&self) {
+        // When the audio that waits for a picture goes out anyway.
+        let mut due: Option<Instant> = None;
+        loop {
+            let rang = self.bell.0.notified();
+            match due {
+                Some(due) => drop(timeout_at(due.into(), rang).await),
+                None => rang.await,
+            }
+            if self.viewers.borrow().is_empty() {
+                return;
+            }
+            let change = self.tail.borrow_mut().refresh();
+            let now = Instant::now();
+            if change.flush || due.is_some_and(|due| due <= now) {
+                due = None;
+                self.walk().await;
+            } else if change.frames > 0 {
+                due = due.or_else(|| now.checked_add(RIDE));
+            }
+        }
+    }
+
+    async fn walk(&self) {
+        let places = self.viewers.borrow().places.len();
+        let first = self.first.get();
+        self.first.set(first.wrapping_add(1));
+        let mut now = Instant::now();
+        let mut slice = now;
+        for step in 0..places {
+            let place = first.wrapping_add(step).checked_rem(places).unwrap_or(0);
+            let outlet = self.viewers.borrow().at(place);
+            let Some(outlet) = outlet else { continue };
+            // What goes wrong in the machinery of one viewer must not cost the others theirs.
+            if catch_unwind(AssertUnwindSafe(|| outlet.turn(now))).is_err() {
+                outlet.defect();
+            }
+            now = Instant::now();
+            if now.saturating_duration_since(slice) >= SLICE {
+                yield_now().await;
+                now = Instant::now();
+                slice = now;
+            }
+        }
+    }
+
+    fn end_all(&self, ending: Ending) {
+        let all: Vec<_> = self
+            .viewers
+            .borrow()
+            .places
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
+        for outlet in all {
+            outlet.end(ending);
+        }
+    }
+}
+
+impl Viewers {
+    fn at(&self, place: usize) -> Option<Rc<Outlet>> {
+        self.places.get(place)?.clone()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+}

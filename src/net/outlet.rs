@@ -1,0 +1,541 @@
+//! The sending side of a connection: control bytes, and the streams it plays.
+//!
+//! Control bytes (answers, pings, the head of an HTTP response) wait in a small queue and go out
+//! between frames. Frames are never queued: a [`super::player::Player`] is a cursor into the log,
+//! and what is kept of a frame that the socket took in part is a reference to its shared bytes.
+//!
+//! Who writes: as long as a connection is up to date the fan-out does, in its walk over the viewers
+//! ([`Outlet::turn`]). Once the socket is full, or more than one write is due, the connection's own
+//! task goes on in [`Outlet::drive`] until it has caught up.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+use tokio::time::timeout_at;
+
+use super::player::{Play, Player, Sent};
+use super::shards::Shard;
+use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS, READ_TURN};
+use crate::relay::Stream;
+use crate::telemetry::metrics::{Protocol, Traffic};
+
+/// Control messages in one vectored write.
+const CONTROL_BATCH: usize = 16;
+/// Bytes that one connection may write before the others of its shard get their turn.
+const TURN: usize = 256 * 1024;
+
+/// Why the sending side of a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The socket was closed or reset by the peer.
+    Gone,
+    /// The peer accepted no byte for [`crate::limits::Limits::send_timeout`].
+    TooSlow,
+    /// The peer made us answer more than it reads.
+    Overflow,
+    /// A defect of the server.
+    Defect,
+}
+
+impl Ending {
+    /// The label of the metrics and the field of the log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Gone => "peer_gone",
+            Self::TooSlow => "too_slow",
+            Self::Overflow => "control_overflow",
+            Self::Defect => "defect",
+        }
+    }
+}
+
+/// What the connection's task must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutletEvent {
+    /// The stream on this message stream is over, and the viewer has all of it. Comes once.
+    Ended {
+        /// [`Play::message_stream`].
+        message_stream: u32,
+    },
+    /// The control queue has room again; comes after [`Outlet::has_room`] said no.
+    Room,
+    /// Nothing will be sent any more.
+    Closed(Ending),
+}
+
+/// More streams on one connection than [`MAX_MESSAGE_STREAMS`], or the connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection cannot play one more stream")]
+pub struct CannotPlay;
+
+/// How a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Everything there was has been sent; the fan-out brings what comes next.
+    Current,
+    /// There is more to send, and its own task sends it.
+    Behind,
+    /// Its socket is full since then, counted from the last byte it took.
+    Blocked(Instant),
+}
+
+/// What was sent in the life of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes that the socket took.
+    pub bytes: u64,
+    /// Frames that were begun.
+    pub frames: u64,
+    /// Frames that were left out because the viewer was late.
+    pub skipped: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    /// The rest of a frame of which the socket has a part.
+    rest: [Bytes; 2],
+    players: Vec<Player>,
+    /// Whose turn it is among the players.
+    next: usize,
+    pace: Pace,
+    ending: Option<Ending>,
+    ended: VecDeque<u32>,
+    was_full: bool,
+    /// No frame goes out any more.
+    finishing: bool,
+    ids: u64,
+    totals: Totals,
+}
+
+/// The sending side of one connection; shared on its shard by the connection's task and the fan-out.
+#[derive(Debug)]
+pub struct Outlet {
+    socket: TcpStream,
+    shard: Rc<Shard>,
+    protocol: Protocol,
+    state: RefCell<State>,
+    /// Rung when [`Outlet::drive`] has something to do.
+    bell: Notify,
+}
+
+impl Outlet {
+    /// Takes over a socket; `protocol` is what it counts as.
+    #[must_use]
+    pub fn new(socket: TcpStream, shard: &Rc<Shard>, protocol: Protocol) -> Rc<Self> {
+        Rc::new(Self {
+            socket,
+            shard: Rc::clone(shard),
+            protocol,
+            state: RefCell::new(State {
+                control: VecDeque::new(),
+                control_bytes: 0,
+                rest: [Bytes::new(), Bytes::new()],
+                players: Vec::new(),
+                next: 0,
+                pace: Pace::Current,
+                ending: None,
+                ended: VecDeque::new(),
+                was_full: false,
+                finishing: false,
+                ids: 0,
+                totals: Totals::default(),
+            }),
+            bell: Notify::new(),
+        })
+    }
+
+    /// The socket, for reading. Only the outlet writes.
+    #[must_use]
+    pub const fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// The shard that this connection is on.
+    #[must_use]
+    pub const fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// Whether it is over; [`Outlet::drive`] says why.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().ending.is_some()
+    }
+
+    /// What was sent so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.state.borrow().totals
+    }
+
+    /// Queues control bytes, whole messages: they go out between frames, in order. The caller stops
+    /// reading its peer while [`Outlet::has_room`] says no; a connection that goes far past the
+    /// bound all the same is ended.
+    pub fn control(&self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        state.control_bytes = state.control_bytes.saturating_add(bytes.len());
+        state.control.push_back(bytes);
+        if state.control_bytes > MAX_CONTROL_BACKLOG {
+            state.end(Ending::Overflow);
+        }
+        self.hand_over(&mut state);
+    }
+
+    /// Whether the control queue is below [`MAX_CONTROL_QUEUE`].
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let room = state.control_bytes < MAX_CONTROL_QUEUE;
+        state.was_full |= !room;
+        room
+    }
+
+    /// Begins to play a stream behind the control bytes that are queued; dropping the answer ends
+    /// it, at the latest behind the frame that is on its way.
+    ///
+    /// # Errors
+    /// [`CannotPlay`] when the connection plays as many streams as it may, or is over.
+    pub fn play(self: &Rc<Self>, stream: &Arc<Stream>, play: Play) -> Result<Playing, CannotPlay> {
+        let mut state = self.state.borrow_mut();
+        if state.players.len() >= MAX_MESSAGE_STREAMS || state.ending.is_some() {
+            return Err(CannotPlay);
+        }
+        state.ids = state.ids.wrapping_add(1);
+        let id = state.ids;
+        let fan = self.shard.fanout().fan(&self.shard, stream);
+        let place = fan.enter(self);
+        state.players.push(Player::new(id, fan, place, play));
+        let traffic = self.traffic();
+        traffic.joins.inc();
+        traffic.viewers.inc();
+        self.hand_over(&mut state);
+        drop(state);
+        Ok(Playing {
+            outlet: Rc::clone(self),
+            id,
+        })
+    }
+
+    /// Ends the connection; [`Outlet::drive`] tells its task. The first reason stays.
+    pub fn end(&self, ending: Ending) {
+        self.state.borrow_mut().end(ending);
+        self.bell.notify_one();
+    }
+
+    /// The connection's own part of sending; returns when there is something to know. To be polled
+    /// all the time, beside reading (`select!`); losing a poll loses nothing.
+    pub async fn drive(&self) -> OutletEvent {
+        loop {
+            if let Some(event) = self.event() {
+                return event;
+            }
+            self.step().await;
+        }
+    }
+
+    /// Sends one turn's worth, or waits until there is something to do.
+    async fn step(&self) {
+        let pace = self.state.borrow().pace;
+        match pace {
+            Pace::Current => self.bell.notified().await,
+            Pace::Behind => {
+                self.pump(&mut self.state.borrow_mut(), Instant::now());
+                yield_now().await;
+            }
+            Pace::Blocked(since) => self.wait_for_socket(since).await,
+        }
+    }
+
+    /// Sends what is queued and begun, but no frame more; then tells the peer that nothing follows,
+    /// and reads what it still says, so that closing does not cost it the last bytes. For a
+    /// connection that the server ends; takes `within` at most.
+    pub async fn finish(&self, within: Duration) {
+        self.state.borrow_mut().finishing = true;
+        let all = async {
+            while !self.state.borrow().is_flushed() {
+                if self.state.borrow().ending.is_some() {
+                    return;
+                }
+                self.step().await;
+            }
+            let socket = socket2::SockRef::from(&self.socket);
+            if socket.shutdown(std::net::Shutdown::Write).is_ok() {
+                self.drain().await;
+            }
+        };
+        let _ = tokio::time::timeout(within, all).await;
+    }
+
+    /// Reads and forgets until the peer closes, or has sent a turn's worth.
+    async fn drain(&self) {
+        let mut budget = READ_TURN;
+        while self.socket.readable().await.is_ok() {
+            match self.shard.read(&self.socket, <[u8]>::len) {
+                Ok(n) if n > 0 && budget > 0 => budget = budget.saturating_sub(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Brings a viewer that is up to date what is new; the fan-out calls it for each new frame.
+    pub(super) fn turn(&self, now: Instant) {
+        let mut state = self.state.borrow_mut();
+        if state.pace == Pace::Current && state.ending.is_none() {
+            state.pace = Pace::Behind;
+            self.pump(&mut state, now);
+            if state.pace != Pace::Current || state.ending.is_some() || !state.ended.is_empty() {
+                self.bell.notify_one();
+            }
+        }
+    }
+
+    /// Ends the connection because serving it panicked.
+    pub(super) fn defect(&self) {
+        self.shard.metrics().panics.inc();
+        self.end(Ending::Defect);
+    }
+
+    fn traffic(&self) -> &Traffic {
+        self.shard.metrics().traffic(self.protocol)
+    }
+
+    /// Leaves the next write to the connection's task.
+    fn hand_over(&self, state: &mut State) {
+        if state.pace == Pace::Current {
+            state.pace = Pace::Behind;
+        }
+        self.bell.notify_one();
+    }
+
+    fn event(&self) -> Option<OutletEvent> {
+        let mut state = self.state.borrow_mut();
+        if let Some(ending) = state.ending {
+            return Some(OutletEvent::Closed(ending));
+        }
+        if let Some(message_stream) = state.ended.pop_front() {
+            return Some(OutletEvent::Ended { message_stream });
+        }
+        if state.was_full && state.control_bytes < MAX_CONTROL_QUEUE {
+            state.was_full = false;
+            return Some(OutletEvent::Room);
+        }
+        None
+    }
+
+    /// Writes until the socket is full, nothing is left, or the turn is over.
+    fn pump(&self, state: &mut State, now: Instant) {
+        let before = state.totals.bytes;
+        loop {
+            self.write(state, now);
+            let sent = state.totals.bytes.saturating_sub(before);
+            if state.pace != Pace::Behind || state.ending.is_some() || sent >= TURN as u64 {
+                return;
+            }
+        }
+    }
+
+    async fn wait_for_socket(&self, since: Instant) {
+        let limit = self.shard.limits().send_timeout;
+        let ready = async {
+            tokio::select! {
+                ready = self.socket.writable() => ready.map(|()| true),
+                () = self.bell.notified() => Ok(false),
+            }
+        };
+        let ready = match since.checked_add(limit) {
+            Some(until) => timeout_at(until.into(), ready).await,
+            None => Ok(ready.await),
+        };
+        match ready {
+            Ok(Ok(true)) => self.pump(&mut self.state.borrow_mut(), Instant::now()),
+            Ok(Ok(false)) => {} // an event, or more to send later
+            Ok(Err(_)) => self.state.borrow_mut().end(Ending::Gone),
+            Err(_late) => self.state.borrow_mut().end(Ending::TooSlow),
+        }
+    }
+
+    /// One write: what is begun and control bytes first, else the frames of one player.
+    fn write(&self, state: &mut State, now: Instant) {
+        if state.ending.is_some() {
+            return;
+        }
+        let (taken, whole) = if state.is_flushed() {
+            match self.write_frames(state, now) {
+                Some(written) => written,
+                None => {
+                    state.pace = Pace::Current;
+                    return;
+                }
+            }
+        } else {
+            match state.write_queue(&self.socket) {
+                Ok(written) => written,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => (0, false),
+                Err(_) => return state.end(Ending::Gone),
+            }
+        };
+        state.totals.bytes = state.totals.bytes.saturating_add(taken as u64);
+        self.traffic().bytes_out.inc_by(taken as u64);
+        state.pace = match state.pace {
+            _ if whole => Pace::Behind, // there may be more; the next write finds out
+            Pace::Blocked(since) if taken == 0 => Pace::Blocked(since),
+            _ => Pace::Blocked(now),
+        };
+    }
+
+    /// Bytes written and whether the socket took all; `None` when no player has anything to send.
+    fn write_frames(&self, state: &mut State, now: Instant) -> Option<(usize, bool)> {
+        let players = if state.finishing {
+            0
+        } else {
+            state.players.len()
+        };
+        for _ in 0..players {
+            let turn = state.next.checked_rem(players)?;
+            state.next = turn.wrapping_add(1);
+            let player = state.players.get_mut(turn)?;
+            let sent = player.send(&self.socket, now);
+            let figures = player.take_figures();
+            let message_stream = player.message_stream();
+            let traffic = self.traffic();
+            traffic.frames_out.inc_by(figures.frames);
+            if figures.skipped > 0 {
+                traffic.frames_skipped.inc_by(figures.skipped);
+            }
+            if let Some(after) = figures.joined {
+                traffic.join_seconds.observe(after.as_secs_f64());
+            }
+            let totals = &mut state.totals;
+            totals.frames = totals.frames.saturating_add(figures.frames);
+            totals.skipped = totals.skipped.saturating_add(figures.skipped);
+            match sent {
+                Sent::Idle => {}
+                Sent::Ended => state.ended.push_back(message_stream),
+                Sent::First(bytes) => {
+                    // Its frames follow at once: it has the next turn too.
+                    state.next = turn;
+                    state.control_bytes = state.control_bytes.saturating_add(bytes.len());
+                    state.control.push_back(bytes);
+                    return Some((0, true));
+                }
+                Sent::All(taken) => return Some((taken, true)),
+                Sent::Part(taken, rest) => {
+                    if taken == 0 {
+                        state.next = turn; // it has not had its turn
+                    }
+                    state.rest = rest.unwrap_or_default();
+                    return Some((taken, false));
+                }
+                Sent::Broken => {
+                    state.end(Ending::Gone);
+                    return Some((0, false));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Nothing is begun and no control bytes wait: a frame may go out.
+    fn is_flushed(&self) -> bool {
+        self.control.is_empty() && self.rest.iter().all(Bytes::is_empty)
+    }
+
+    /// Bytes written and whether the socket took all that it was given.
+    fn write_queue(&mut self, socket: &TcpStream) -> io::Result<(usize, bool)> {
+        let mut slices = [IoSlice::new(&[]); CONTROL_BATCH];
+        let parts = self.rest.iter().chain(&self.control);
+        let mut used = 0_usize;
+        for (slice, part) in slices.iter_mut().zip(parts.filter(|p| !p.is_empty())) {
+            *slice = IoSlice::new(part);
+            used = used.saturating_add(1);
+        }
+        let slices = slices.get(..used).unwrap_or_default();
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        let taken = socket.try_write_vectored(slices)?;
+        let mut left = taken;
+        for rest in &mut self.rest {
+            let n = left.min(rest.len());
+            rest.advance(n);
+            left = left.saturating_sub(n);
+            if rest.is_empty() {
+                *rest = Bytes::new(); // lets go of the frame
+            }
+        }
+        self.control_bytes = self.control_bytes.saturating_sub(left);
+        while let Some(front) = self.control.front_mut() {
+            let n = left.min(front.len());
+            front.advance(n);
+            left = left.saturating_sub(n);
+            if !front.is_empty() {
+                break;
+            }
+            self.control.pop_front();
+        }
+        Ok((taken, taken == total))
+    }
+}
+
+/// A stream that a connection plays; dropping it ends that.
+#[derive(Debug)]
+pub struct Playing {
+    outlet: Rc<Outlet>,
+    id: u64,
+}
+
+impl Playing {
+    /// RTMP's pause: while it is on nothing is sent. Switched off, it goes on where it was, or skips
+    /// like a viewer that was too slow.
+    pub fn set_paused(&self, on: bool) {
+        self.change(|player| player.paused = on);
+    }
+
+    /// RTMP's receiveAudio. Headers are sent all the same.
+    pub fn set_audio(&self, on: bool) {
+        self.change(|player| player.set_audio(on));
+    }
+
+    /// RTMP's receiveVideo; switched on again, video begins with a key frame.
+    pub fn set_video(&self, on: bool) {
+        self.change(|player| player.set_video(on));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Player)) {
+        let mut state = self.outlet.state.borrow_mut();
+        let id = self.id;
+        if let Some(player) = state.players.iter_mut().find(|p| p.id == id) {
+            change(player);
+        }
+        self.outlet.hand_over(&mut state);
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        let mut state = self.outlet.state.borrow_mut();
+        if let Some(at) = state.players.iter().position(|p| p.id == self.id) {
+            drop(state.players.swap_remove(at));
+            self.outlet.traffic().viewers.dec();
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One stream that a connection plays: a cursor, and how its frames go into one vectored write.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::fanout::Fan;
+use crate::bridge::{RTMP_HEADER, render, rtmp_header_for_stream};
+use crate::media::{Frame, Kind, Rendition, Role};
+use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Viewing};
+
+/// Frames in one vectored write.
+const BATCH: usize = 64;
+/// Bytes in one vectored write, roughly: the frame that passes it is the last one.
+const BATCH_BYTES: usize = 256 * 1024;
+/// The message stream of the shared RTMP renditions.
+const SHARED_STREAM: u32 = 1;
+
+/// Makes the message that tells a pulling server of the epoch of the frames that follow it.
+pub type Announce = Box<dyn Fn(&EpochInfo) -> Bytes>;
+
+/// How a connection plays a stream.
+pub struct Play {
+    /// The form of the frames.
+    pub form: Rendition,
+    /// The RTMP message stream; 1 for anything but RTMP.
+    pub message_stream: u32,
+    /// Where it begins.
+    pub join: JoinMode,
+    /// What it counts as.
+    pub watching: Watching,
+    /// When it was asked for: the join time counts from here.
+    pub asked: Instant,
+    /// For a pull of another server: goes out before the first frame, after each skip and whenever a
+    /// new epoch begins.
+    pub announce: Option<Announce>,
+}
+
+impl std::fmt::Debug for Play {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Play({:?}, message stream {})",
+            self.form, self.message_stream
+        )
+    }
+}
+
+/// Which frames are wanted (RTMP's receiveAudio, receiveVideo).
+#[derive(Debug, Clone, Copy)]
+struct Filter {
+    audio: bool,
+    video: bool,
+    /// Video was switched on again and waits for a key frame.
+    awaits_key: bool,
+}
+
+impl Filter {
+    fn pass(&mut self, frame: &Frame) -> bool {
+        match (frame.kind, frame.role) {
+            (_, Role::Header(_)) => true,
+            (Kind::Audio, _) => self.audio,
+            (Kind::Video, _) if !self.video => false,
+            (Kind::Video, Role::Key) => {
+                self.awaits_key = false;
+                true
+            }
+            (Kind::Video, _) => !self.awaits_key,
+            (Kind::Data | Kind::Notice, _) => true,
+        }
+    }
+}
+
+/// What a player did with its turn.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// There is nothing to send now.
+    Idle,
+    /// The stream is over, and all of it has been sent.
+    Ended,
+    /// This must go out first.
+    First(Bytes),
+    /// The socket took everything it was given: bytes.
+    All(usize),
+    /// The socket took this many bytes; the rest of the frame it is in the middle of, if any.
+    Part(usize, Option<[Bytes; 2]>),
+    /// The socket is broken.
+    Broken,
+}
+
+/// Counted since the last time it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) frames: u64,
+    pub(super) skipped: u64,
+    /// The first key frame went out, this long after it was asked for.
+    pub(super) joined: Option<Duration>,
+}
+
+pub(super) struct Player {
+    pub(super) id: u64,
+    fan: Rc<Fan>,
+    place: usize,
+    cursor: Cursor,
+    play: Play,
+    filter: Filter,
+    pub(super) paused: bool,
+    pub(super) ended: bool,
+    joined: bool,
+    told: Option<(u64, EpochInfo)>,
+    figures: Figures,
+    /// Of the skipped frames, those that were asked for already.
+    counted: u64,
+    _viewing: Viewing,
+}
+
+impl std::fmt::Debug for Player {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Player({}, {:?})", self.id, self.play)
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.fan.leave(self.place);
+    }
+}
+
+impl Player {
+    /// `place` is the viewer's place in the fan, which is left when this is dropped.
+    pub(super) fn new(id: u64, fan: Rc<Fan>, place: usize, play: Play) -> Self {
+        let (cursor, viewing) = {
+            let tail = fan.tail();
+            (tail.join(play.join), tail.stream().viewing(play.watching))
+        };
+        Self {
+            id,
+            fan,
+            place,
+            cursor,
+            play,
+            filter: Filter {
+                audio: true,
+                video: true,
+                awaits_key: false,
+            },
+            paused: false,
+            ended: false,
+            joined: false,
+            told: None,
+            figures: Figures::default(),
+            counted: 0,
+            _viewing: viewing,
+        }
+    }
+
+    pub(super) const fn message_stream(&self) -> u32 {
+        self.play.message_stream
+    }
+
+    pub(super) const fn set_audio(&mut self, on: bool) {
+        self.filter.audio = on;
+    }
+
+    pub(super) const fn set_video(&mut self, on: bool) {
+        self.filter.awaits_key |= on && !self.filter.video;
+        self.filter.video = on;
+    }
+
+    pub(super) fn take_figures(&mut self) -> Figures {
+        let skipped = self.cursor.skipped();
+        self.figures.skipped = skipped.saturating_sub(self.counted);
+        self.counted = skipped;
+        std::mem::take(&mut self.figures)
+    }
+
+    /// Sends the frames before the cursor with at most one system call, and steps over what went.
+    pub(super) fn send(&mut self, socket: &TcpStream, now: Instant) -> Sent {
+        if self.paused || self.ended {
+            return Sent::Idle;
+        }
+        let fan = Rc::clone(&self.fan);
+        let tail = fan.tail();
+        loop {
+            let ready = tail.settle(&mut self.cursor);
+            if !ready {
+                self.ended = tail.state() == State::Ended;
+                return if self.ended { Sent::Ended } else { Sent::Idle };
+            }
+            if let Some(first) = self.announcement(&tail) {
+                return Sent::First(first);
+            }
+            let mut batch = Batch::new(self.play.message_stream);
+            let mut filter = self.filter;
+            let most = if self.play.announce.is_some() {
+                1
+            } else {
+                BATCH
+            };
+            for frame in tail.upcoming(&self.cursor).take(most) {
+                batch.push(body(frame, self.play.form, &mut filter));
+                if batch.bytes >= BATCH_BYTES {
+                    break;
+                }
+            }
+            let frames = batch.frames;
+            let total = batch.bytes;
+            let taken = if total == 0 {
+                Ok(0)
+            } else {
+                batch.write(socket)
+            };
+            match taken {
+                Ok(taken) => {
+                    let rest = self.step(&tail, frames, taken, now);
+                    if total == 0 {
+                        continue; // nothing in these frames was for this viewer
+                    }
+                    return if taken == total {
+                        Sent::All(taken)
+                    } else {
+                        Sent::Part(taken, rest)
+                    };
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Sent::Part(0, None),
+                Err(_) => return Sent::Broken,
+            }
+        }
+    }
+
+    /// The epoch message, when the frames that come next are not the continuation of what was told.
+    fn announcement(&mut self, tail: &crate::relay::Tail) -> Option<Bytes> {
+        let announce = self.play.announce.as_ref()?;
+        let now = tail.epoch(&self.cursor)?;
+        let jumps = self.cursor.jumps();
+        let same = self.told.is_some_and(|(at, told)| {
+            at == jumps && told.id == now.id && told.wall_ms == now.wall_ms
+        });
+        if same {
+            return None;
+        }
+        self.told = Some((jumps, now));
+        Some(announce(&now))
+    }
+
+    /// Steps over up to `frames` frames of which the socket took `taken` bytes together.
+    fn step(
+        &mut self,
+        tail: &crate::relay::Tail,
+        frames: usize,
+        taken: usize,
+        now: Instant,
+    ) -> Option<[Bytes; 2]> {
+        let mut left = taken;
+        for _ in 0..frames {
+            let mut filter = self.filter;
+            let frame = tail.upcoming(&self.cursor).next()?;
+            let body = body(frame, self.play.form, &mut filter);
+            let length = body.map_or(0, Bytes::len);
+            if left == 0 && length > 0 {
+                return None;
+            }
+            let key = frame.role == Role::Key;
+            let rest = match body {
+                Some(body) if left < length => Some(rest_of(body, left, self.play.message_stream)),
+                _ => None,
+            };
+            left = left.saturating_sub(length);
+            self.filter = filter;
+            self.cursor.advance();
+            if length > 0 {
+                self.figures.frames = self.figures.frames.saturating_add(1);
+                if key && !self.joined {
+                    self.joined = true;
+                    self.figures.joined = Some(now.saturating_duration_since(self.play.asked));
+                }
+            }
+            if rest.is_some() {
+                return rest;
+            }
+        }
+        None
+    }
+}
+
+/// The bytes of a frame for such a viewer; none when it does not get this one.
+fn body<'a>(frame: &'a Arc<Frame>, form: Rendition, filter: &mut Filter) -> Option<&'a Bytes> {
+    if !filter.pass(frame) {
+        return None;
+    }
+    let bytes = render(frame, form);
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+/// What follows the first `taken` bytes of a frame, `taken` being less than its length.
+fn rest_of(body: &Bytes, taken: usize, stream: u32) -> [Bytes; 2] {
+    match rtmp_header_for_stream(body, stream) {
+        Some((header, _)) if stream != SHARED_STREAM && taken < RTMP_HEADER => [
+            Bytes::copy_from_slice(header.get(taken..).unwrap_or_default()),
+            body.slice(RTMP_HEADER..),
+        ],
+        _ => [body.slice(taken..), Bytes::new()],
+    }
+}
+
+/// The bytes of one write, borrowed from the log.
+struct Batch<'a> {
+    stream: u32,
+    headers: [[u8; RTMP_HEADER]; BATCH],
+    bodies: [&'a [u8]; BATCH],
+    used: usize,
+    /// Frames looked at, with those that have nothing for this viewer.
+    frames: usize,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    const fn new(stream: u32) -> Self {
+        Self {
+            stream,
+            headers: [[0; RTMP_HEADER]; BATCH],
+            bodies: [&[]; BATCH],
+            used: 0,
+            frames: 0,
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, body: Option<&'a Bytes>) {
+        self.frames = self.frames.saturating_add(1);
+        let Some(body) = body else { return };
+        let mut rest: &[u8] = body;
+        if self.stream != SHARED_STREAM
+            && let Some((header, behind)) = rtmp_header_for_stream(body, self.stream)
+            && let Some(place) = self.headers.get_mut(self.used)
+        {
+            *place = header;
+            rest = behind;
+        }
+        if let Some(place) = self.bodies.get_mut(self.used) {
+            *place = rest;
+            self.used = self.used.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(body.len());
+        }
+    }
+
+    fn write(&self, socket: &TcpStream) -> io::Result<usize> {
+        let bodies = self.bodies.iter().take(self.used);
+        if self.stream == SHARED_STREAM {
+            let mut slices = [IoSlice::new(&[]); BATCH];
+            for (slice, body) in slices.iter_mut().zip(bodies) {
+                *slice = IoSlice::new(body);
+            }
+            socket.try_write_vectored(slices.get(..self.used).unwrap_or_default())
+        } else {
+            let mut slices = [IoSlice::new(&[]); BATCH * 2];
+            let pairs = self.headers.iter().zip(bodies);
+            for (pair, (header, body)) in slices.chunks_exact_mut(2).zip(pairs) {
+                if let [first, second] = pair {
+                    *first = IoSlice::new(header);
+                    *second = IoSlice::new(body);
+                }
+            }
+            let used = self.used.saturating_mul(2);
+            socket.try_write_vectored(slices.get(..used).unwrap_or_default())
+        }
+    }
+}
