@@ -183,16 +183,22 @@ impl Client {
                 }
             });
         }
-        if !begins {
+        let ends = [
+            code::PLAY_STOP,
+            code::PLAY_UNPUBLISH_NOTIFY,
+            code::UNPUBLISH_SUCCESS,
+        ];
+        if ends.contains(&status) {
+            known.started = false;
+        }
+        if !begins || std::mem::replace(&mut known.started, true) {
             return self.link.event(Event::Status { stream, info });
         }
-        if !std::mem::replace(&mut known.started, true) {
-            self.link.event(if plays {
-                Event::PlayStarted { stream }
-            } else {
-                Event::PublishStarted { stream }
-            });
-        }
+        self.link.event(if plays {
+            Event::PlayStarted { stream }
+        } else {
+            Event::PublishStarted { stream }
+        });
     }
 }
 

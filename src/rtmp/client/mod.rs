@@ -145,8 +145,9 @@ impl Client {
     /// The next thing to do; `None` when more input, an order or the time is needed.
     pub fn poll(&mut self) -> Option<Output> {
         loop {
-            if let Some(output) = self.link.poll() {
-                return Some(output);
+            let output = self.link.poll().or_else(|| self.link.flush_large());
+            if output.is_some() {
+                return output;
             }
             if self.link.is_closed() || !self.step() {
                 return self.link.flush();

@@ -19,6 +19,9 @@ use crate::limits::{
 use crate::wire::Reader;
 use reason::CloseReason;
 
+/// Written bytes that become an output even when there is more input to read.
+const WRITE_PIECE: usize = 8 * 1024;
+
 /// What a machine wants done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output<E> {
@@ -314,6 +317,12 @@ impl<E> Link<E> {
 
     pub(crate) fn poll(&mut self) -> Option<Output<E>> {
         self.outputs.pop_front()
+    }
+
+    /// The written bytes, once they are worth a write of their own: a driver whose queue is full may
+    /// stop polling there, and the answers to one input never pile up.
+    pub(crate) fn flush_large(&mut self) -> Option<Output<E>> {
+        (self.pending.len() >= WRITE_PIECE).then(|| self.flush())?
     }
 
     /// The written bytes that no output holds yet.
