@@ -1,6 +1,9 @@
 //! A client and a server machine on a virtual clock, with the bytes between them cut anywhere.
 
 mod cuts;
+mod login;
+mod streams;
+mod time;
 
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,8 @@
 pub mod caps;
 pub(crate) mod media;
 pub mod reason;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

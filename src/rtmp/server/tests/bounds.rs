@@ -1,5 +1,7 @@
 //! What a peer may not do, and how long it may take.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -306,4 +308,71 @@ fn a_refused_play_does_not_stop_the_clock() {
     }
     peer.tick(Duration::ZERO);
     assert_eq!(peer.closed, Some(CloseReason::IdleTimeout));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_of_a_peer_are_survived(
+        bytes in prop::collection::vec(any::<u8>(), 0..3000),
+        connected: bool,
+    ) {
+        let mut peer = if connected { Peer::connected() } else { Peer::new() };
+        peer.bytes = 0;
+        peer.feed(&bytes);
+        prop_assert!(peer.events.len() <= bytes.len());
+        peer.tick(Duration::from_secs(3600));
+        prop_assert!(peer.closed.is_some());
+    }
+
+    /// Every command there is with arguments that fit or do not, on streams that exist or do not.
+    #[test]
+    fn any_order_of_commands_keeps_questions_and_ends_apart(
+        steps in prop::collection::vec((0usize..18, 0u32..4, 0usize..6, any::<bool>()), 0..60)
+    ) {
+        const NAMES: [&str; 18] = [
+            "connect", "createStream", "deleteStream", "closeStream", "publish", "publish", "play",
+            "play", "FCPublish", "FCUnpublish", "releaseStream", "pause", "seek", "receiveAudio",
+            "FCSubscribe", "play2", "getStreamLength", "other",
+        ];
+        let argument = |n: usize| -> Option<Value> {
+            [Some("a".into()), Some(false.into()), Some(1.0.into()), Some(2.0.into()), Some(Value::Null), None]
+                .get(n).cloned().flatten()
+        };
+        let mut peer = Peer::connected();
+        let mut publishes = vec![];
+        let mut plays = vec![];
+        for (name, stream, first, media) in steps {
+            let args = argument(first).into_iter().collect();
+            peer.say(stream, &Command::call(NAMES[name], 3.0, args));
+            for event in peer.events.drain(..) {
+                match event {
+                    Event::Publish { stream, .. } => {
+                        prop_assert!(!publishes.contains(&stream) && !plays.contains(&stream));
+                        publishes.push(stream);
+                    }
+                    Event::Unpublish { stream } => {
+                        prop_assert!(publishes.contains(&stream));
+                        publishes.retain(|s| *s != stream);
+                    }
+                    Event::Play { stream, .. } => {
+                        prop_assert!(!publishes.contains(&stream) && !plays.contains(&stream));
+                        plays.push(stream);
+                    }
+                    Event::StopPlay { stream } => {
+                        prop_assert!(plays.contains(&stream));
+                        plays.retain(|s| *s != stream);
+                    }
+                    Event::Pause { stream, .. } | Event::Seek { stream, .. }
+                    | Event::Receive { stream, .. } => prop_assert!(plays.contains(&stream)),
+                    _ => {}
+                }
+            }
+            if media && publishes.contains(&stream) {
+                peer.send(kind::AUDIO, stream, 0, &b"a"[..]);
+                let got = matches!(peer.events.pop(), Some(Event::Media { .. }));
+                prop_assert!(got);
+            }
+            prop_assert_eq!(&peer.closed, &None);
+        }
+    }
 }
