@@ -1,1 +1,253 @@
 //! The mirror's side: the control connection to its master and one pull for each stream.
+//!
+//! ```text
+//!            control: which streams are there     +--------+
+//! master  ------------------------------------->  |  Edge  |  starts and stops
+//!         ------------------------------------->  |  pull  |  one task a stream, writes the hub
+//!            frames of one stream                 +--------+
+//! ```
+//!
+//! Neither ever gives up. A pull that breaks leaves its stream waiting with its viewers connected.
+//! A foreign master (any RTMP server) is not asked for its streams: the configuration names them.
+
+mod backoff;
+mod control;
+mod login;
+mod pull;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::auth::Secret;
+use crate::cluster::Cluster;
+use crate::limits::Limits;
+use crate::media::StreamName;
+use crate::net::Shards;
+use crate::relay::Hub;
+use crate::rtmp::client::ClientConfig;
+use crate::rtmp::handshake::ClientMode;
+use crate::rtmp::mirror::MAX_LISTED;
+use crate::rtmp_client::random;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::Metrics;
+
+/// The part of [`Health`] that the edge speaks for.
+const MASTER: &str = "master";
+/// What a mirror calls itself.
+const AGENT: &str = concat!("crtmpserver/", env!("CARGO_PKG_VERSION"));
+/// Chunk size of the little that a mirror sends.
+const CHUNK_SIZE: u32 = 4096;
+/// The window that a mirror announces, bytes.
+const WINDOW: u32 = 2_500_000;
+
+/// What a mirror is made of.
+pub struct EdgeConfig {
+    /// `host:port` of the master.
+    pub master: String,
+    /// The secret shared with it; `None` for a foreign master.
+    pub secret: Option<Secret>,
+    /// The streams of a foreign master.
+    pub streams: Vec<StreamName>,
+    /// Deadlines and sizes: a hostile master is bad input, too.
+    pub limits: Limits,
+}
+
+/// A mirror's link to its master. There is one in a mirror.
+pub struct Edge {
+    config: EdgeConfig,
+    hub: Arc<Hub>,
+    cluster: Arc<Cluster>,
+    shards: Arc<Shards>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    pulls: Mutex<HashMap<StreamName, Arc<Wanted>>>,
+}
+
+/// What a pull's task and the control connection share.
+#[derive(Debug)]
+struct Wanted {
+    /// Whether the master still lists the stream.
+    listed: AtomicBool,
+    /// Whether somebody publishes it there.
+    live: AtomicBool,
+    /// Something changed: do not wait any longer.
+    changed: Notify,
+}
+
+/// Why a try failed, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{0}")]
+    Ended(#[from] crate::rtmp_client::Ended),
+    #[error("the master refused: {description} ({code})")]
+    Rejected { code: String, description: String },
+    #[error(
+        "the master is no crtmpserver, or has no secret_file; for another vendor's server, name its streams with mirror.streams and leave secret_file out"
+    )]
+    Foreign,
+    #[error("the master does not know the secret: compare secret_file on both machines")]
+    Secret,
+    #[error("this server is its own master, perhaps through others: check mirror.master")]
+    Loop,
+    #[error(
+        "there are more than {} servers above this one",
+        crate::rtmp::mirror::MAX_DEPTH
+    )]
+    Depth,
+    #[error("the master has been silent for {} s", control::SILENCE.as_secs())]
+    Silent,
+    #[error("{0}")]
+    Play(String),
+}
+
+impl Edge {
+    /// Puts the parts together; [`Edge::run`] starts.
+    #[must_use]
+    pub fn new(
+        config: EdgeConfig,
+        (hub, cluster): (Arc<Hub>, Arc<Cluster>),
+        shards: Arc<Shards>,
+        (metrics, health): (Arc<Metrics>, Arc<Health>),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            hub,
+            cluster,
+            shards,
+            metrics,
+            health,
+            pulls: Mutex::default(),
+        })
+    }
+
+    /// Keeps the link and the pulls for as long as it is polled.
+    pub async fn run(self: Arc<Self>) {
+        if self.config.secret.is_none() {
+            for name in &self.config.streams {
+                self.want(name, true).await;
+            }
+            std::future::pending::<()>().await;
+        }
+        self.keep_control().await;
+    }
+
+    /// Whether somebody here waits for a picture.
+    fn is_watched(&self) -> bool {
+        self.hub.streams().iter().any(|s| s.viewers().total() > 0)
+    }
+
+    /// Sees to it that a stream is pulled.
+    async fn want(self: &Arc<Self>, name: &StreamName, live: bool) {
+        let wanted = {
+            let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(wanted) = pulls.get(name) {
+                wanted.listed.store(true, Ordering::Relaxed);
+                let was = wanted.live.swap(live, Ordering::Relaxed);
+                if live && !was {
+                    wanted.changed.notify_one();
+                }
+                return;
+            }
+            if pulls.len() >= MAX_LISTED {
+                return;
+            }
+            let wanted = Arc::new(Wanted {
+                listed: AtomicBool::new(true),
+                live: AtomicBool::new(live),
+                changed: Notify::new(),
+            });
+            pulls.insert(name.clone(), Arc::clone(&wanted));
+            wanted
+        };
+        let edge = Arc::clone(self);
+        let name = name.clone();
+        let started = self
+            .shards
+            .spawn(self.shards.choose(), move |shard| {
+                pull::keep(edge, shard, name, wanted)
+            })
+            .await;
+        if started.is_err() {
+            tracing::debug!("no pull is started any more: the server stops");
+        }
+    }
+
+    /// The master lists exactly these streams.
+    fn forget_others(&self, listed: &[StreamName]) {
+        let pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, wanted) in pulls.iter() {
+            if !listed.contains(name) {
+                wanted.listed.store(false, Ordering::Relaxed);
+                wanted.changed.notify_one();
+            }
+        }
+    }
+
+    /// Ends a pull's place in the table, unless it was listed again meanwhile.
+    fn retire(&self, name: &StreamName, wanted: &Arc<Wanted>) -> bool {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.listed.load(Ordering::Relaxed) {
+            return false;
+        }
+        pulls.remove(name);
+        true
+    }
+
+    /// How every connection to the master begins.
+    fn client_config(&self, app: &str) -> Result<ClientConfig, getrandom::Error> {
+        Ok(ClientConfig {
+            limits: self.config.limits,
+            app: app.to_owned(),
+            tc_url: format!("rtmp://{}/{app}", self.config.master),
+            flash_ver: AGENT.to_owned(),
+            swf_url: None,
+            page_url: None,
+            extra: Vec::new(),
+            encoder: false,
+            relay: true,
+            subscribe: false,
+            chunk_size: CHUNK_SIZE,
+            window: WINDOW,
+            handshake: ClientMode::Digest,
+            random: random()?,
+        })
+    }
+}
+
+/// Says what is wrong once, and again only when it is something else.
+#[derive(Debug, Default)]
+struct Complaint {
+    said: Option<String>,
+    since: Option<Instant>,
+}
+
+impl Complaint {
+    /// Whether this failure deserves a line.
+    fn is_new(&mut self, what: &str, now: Instant) -> bool {
+        self.since.get_or_insert(now);
+        if self.said.as_deref() == Some(what) {
+            return false;
+        }
+        self.said = Some(what.to_owned());
+        true
+    }
+
+    /// It works again; how long it did not.
+    fn over(&mut self, now: Instant) -> Option<std::time::Duration> {
+        self.said = None;
+        self.since
+            .take()
+            .map(|since| now.saturating_duration_since(since))
+    }
+
+    /// How long it has not worked.
+    fn lasts(&self, now: Instant) -> std::time::Duration {
+        self.since.map_or(std::time::Duration::ZERO, |s| {
+            now.saturating_duration_since(s)
+        })
+    }
+}

@@ -78,9 +78,16 @@ fn forget(shard: &Weak<Shard>, key: usize) {
     }
 }
 
-/// Wakes the task of a fan from any thread.
+/// Wakes one task from any thread; rings in the meantime are not lost, and count once.
 #[derive(Debug, Default)]
-struct Bell(Notify);
+pub struct Bell(Notify);
+
+impl Bell {
+    /// Returns when it was rung since the last time.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
 
 impl Wake for Bell {
     fn wake(&self) {

@@ -23,6 +23,7 @@ mod socket;
 mod tests;
 
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
+pub use fanout::Bell;
 pub use listener::{BindError, Door, Incoming, Listener};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
 pub use player::{Announce, Play};

@@ -10,6 +10,7 @@ pub mod client;
 pub mod command;
 pub mod handshake;
 pub mod message;
+pub mod mirror;
 #[cfg(test)]
 mod pair;
 pub mod server;

@@ -1,1 +1,64 @@
-//! Drives [`crate::rtmp`] server machines over sockets.
+//! Drives [`crate::rtmp`] server machines over sockets: viewers, publishers, and mirrors.
+//!
+//! One task a connection reads, feeds the machine, answers its questions by [`Policy`] and
+//! [`Hub`], and hands control bytes to the connection's outlet. Media goes past it: the shard's
+//! fan-out writes it straight from the stream's log.
+
+mod connection;
+mod events;
+mod mirrors;
+#[cfg(feature = "publish")]
+mod publishing;
+mod viewing;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::auth::Policy;
+use crate::cluster::Cluster;
+use crate::net::{Incoming, Shard};
+use crate::relay::{Hub, JoinMode};
+
+/// What all RTMP connections of a server share.
+pub struct RtmpServer {
+    /// The streams.
+    pub hub: Arc<Hub>,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
+    /// The servers above and below this one.
+    pub cluster: Arc<Cluster>,
+    /// Where a viewer begins.
+    pub join: JoinMode,
+    /// How long a player waits for a stream that is not there yet.
+    pub wait: Duration,
+    connections: AtomicU64,
+}
+
+impl RtmpServer {
+    /// Puts the parts together.
+    #[must_use]
+    pub const fn new(
+        hub: Arc<Hub>,
+        policy: Arc<Policy>,
+        cluster: Arc<Cluster>,
+        join: JoinMode,
+        wait: Duration,
+    ) -> Self {
+        Self {
+            hub,
+            policy,
+            cluster,
+            join,
+            wait,
+            connections: AtomicU64::new(1),
+        }
+    }
+
+    /// Serves one connection until it ends.
+    pub async fn serve(self: Arc<Self>, shard: Rc<Shard>, incoming: Incoming) {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        connection::serve(self, shard, incoming, number).await;
+    }
+}

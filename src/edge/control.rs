@@ -1,0 +1,119 @@
+//! The control connection: kept for as long as the mirror runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::login::answer;
+use super::{Complaint, Edge, MASTER, Trouble};
+use crate::media::StreamName;
+use crate::rtmp::client::Event;
+use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
+use crate::telemetry::logging::Escaped;
+
+/// A master says something every 2 s; one that did not for this long is gone.
+pub(super) const SILENCE: Duration = Duration::from_secs(8);
+/// The application of a control connection: no stream is played on it.
+const CONTROL_APP: &str = "crtmpserver";
+/// From dialling to the answer of the last question.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Edge {
+    pub(super) async fn keep_control(self: &Arc<Self>) {
+        let mut backoff = Backoff::default();
+        let mut complaint = Complaint::default();
+        self.health
+            .trouble(MASTER, "not connected to the master yet");
+        loop {
+            let failure = self.control(&mut backoff, &mut complaint).await;
+            let now = Instant::now();
+            let text = failure.to_string();
+            self.cluster.link_down(now, &text);
+            self.health.trouble(MASTER, text.as_str());
+            self.metrics.master_up.set(0);
+            self.metrics.master_failures.inc();
+            if complaint.is_new(&text, now) {
+                tracing::warn!(
+                    master = %self.config.master, code = "master-lost",
+                    "no link to the master, trying on: {}", Escaped(&text)
+                );
+            }
+            let random = crate::rtmp_client::random().map_or(0, u64::from_be_bytes);
+            let delay = backoff.delay(complaint.lasts(now), self.is_watched(), random);
+            sleep(delay).await;
+        }
+    }
+
+    /// One life of the connection; returns why it ended.
+    async fn control(
+        self: &Arc<Self>,
+        backoff: &mut Backoff,
+        complaint: &mut Complaint,
+    ) -> Trouble {
+        let login = async {
+            let (mut session, _) = self.connect(CONTROL_APP).await?;
+            let asked = session.machine().call(mirror::WATCH, Vec::new());
+            answer(&mut session, asked).await?;
+            Ok(session)
+        };
+        let mut session = match timeout(LOGIN_TIMEOUT, login).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(trouble)) => return trouble,
+            Err(_) => return Trouble::Silent,
+        };
+        let now = Instant::now();
+        backoff.reset();
+        self.cluster.link_up(now);
+        self.health.clear(MASTER);
+        self.metrics.master_up.set(1);
+        match complaint.over(now) {
+            Some(away) => tracing::info!(
+                master = %self.config.master, away_ms = away.as_millis(),
+                "linked to the master again"
+            ),
+            None => tracing::info!(master = %self.config.master, "linked to the master"),
+        }
+        loop {
+            match timeout(SILENCE, session.next()).await {
+                Ok(Ok(Event::Call { name, args, .. })) if name == mirror::STREAMS => {
+                    let listing = args.iter().find_map(Listing::from_value);
+                    if let Some(listing) = listing
+                        && let Err(trouble) = self.take(&listing).await
+                    {
+                        return trouble;
+                    }
+                }
+                Ok(Ok(Event::Call { transaction, .. })) => {
+                    // Of a later version; it works without an answer.
+                    session.machine().result(transaction, Vec::new());
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(ended)) => return ended.into(),
+                Err(_) => return Trouble::Silent,
+            }
+        }
+    }
+
+    /// The master's streams as of now.
+    async fn take(self: &Arc<Self>, listing: &Listing) -> Result<(), Trouble> {
+        if listing.path.len() > MAX_DEPTH {
+            return Err(Trouble::Depth);
+        }
+        if self.cluster.set_above(&listing.path) {
+            return Err(Trouble::Loop);
+        }
+        let mut names = Vec::new();
+        for listed in &listing.streams {
+            // A name that the rules forbid comes from a broken or hostile master.
+            let Ok(name) = StreamName::new(&listed.app, &listed.name) else {
+                continue;
+            };
+            self.want(&name, listed.live).await;
+            names.push(name);
+        }
+        self.forget_others(&names);
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! One stream's pull: connect, play, write what comes into the hub; for ever.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::{Complaint, Edge, Trouble, Wanted};
+use crate::amf::Value;
+use crate::bridge;
+use crate::media::StreamName;
+use crate::net::Shard;
+use crate::relay::{Claim, EpochInfo, NoWake, Publisher};
+use crate::rtmp::client::Event;
+use crate::rtmp::command::data_values;
+use crate::rtmp::message::kind;
+use crate::rtmp::mirror::{EPOCH, EpochMark};
+use crate::rtmp::status::{code, code_of};
+use crate::rtmp_client::random;
+use crate::telemetry::logging::Escaped;
+
+/// From dialling to the first answer.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keeps one stream pulled for as long as the master lists it.
+pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wanted: Arc<Wanted>) {
+    let mut stopping = std::pin::pin!(shard.stopping());
+    let work = async {
+        let mut backoff = Backoff::default();
+        let mut complaint = Complaint::default();
+        loop {
+            if !wanted.listed.load(Ordering::Relaxed) && edge.retire(&name, &wanted) {
+                return;
+            }
+            let mut pull = Pull {
+                edge: &edge,
+                name: &name,
+                wanted: &wanted,
+                publisher: None,
+                mark: None,
+                malformed: false,
+            };
+            let failure = pull.run(&mut backoff, &mut complaint).await;
+            if let Some(publisher) = pull.publisher.take() {
+                publisher.cut(Instant::now());
+                edge.metrics.pulls.dec();
+            }
+            let now = Instant::now();
+            if let Err(trouble) = failure {
+                let text = trouble.to_string();
+                if complaint.is_new(&text, now) {
+                    tracing::warn!(
+                        stream = %name, master = %edge.config.master, code = "pull-lost",
+                        "the stream is not pulled, trying on: {}", Escaped(&text)
+                    );
+                }
+            }
+            let viewers = edge.hub.get(&name).map_or(0, |s| s.viewers().total());
+            let random = random().map_or(0, u64::from_be_bytes);
+            let delay = backoff.delay(complaint.lasts(now), viewers > 0, random);
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = wanted.changed.notified() => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = &mut stopping => {}
+    }
+}
+
+struct Pull<'a> {
+    edge: &'a Arc<Edge>,
+    name: &'a StreamName,
+    wanted: &'a Wanted,
+    publisher: Option<Publisher>,
+    /// What the master told of the frames that follow.
+    mark: Option<EpochInfo>,
+    malformed: bool,
+}
+
+impl Pull<'_> {
+    /// One connection's life. `Ok` when the master ended the stream.
+    async fn run(
+        &mut self,
+        backoff: &mut Backoff,
+        complaint: &mut Complaint,
+    ) -> Result<(), Trouble> {
+        let login = self.edge.connect(self.name.app());
+        let (mut session, _) = match timeout(LOGIN_TIMEOUT, login).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(Trouble::Silent),
+        };
+        session.machine().play(self.name.name(), -2.0);
+        loop {
+            match session.next().await? {
+                Event::Media {
+                    kind,
+                    timestamp,
+                    payload,
+                    ..
+                } => {
+                    if self.publisher.is_none() && kind != kind::DATA_AMF0 {
+                        backoff.reset();
+                        if let Some(away) = complaint.over(Instant::now()) {
+                            tracing::info!(
+                                stream = %self.name, away_ms = away.as_millis(),
+                                "the stream is pulled again"
+                            );
+                        }
+                    }
+                    self.media(kind, timestamp, payload)?;
+                }
+                Event::PlayFailed {
+                    code, description, ..
+                }
+                | Event::StreamFailed {
+                    code, description, ..
+                } => return Err(Trouble::Play(format!("{description} ({code})"))),
+                Event::Status { info, .. } if self.is_over(&info) => return Ok(()),
+                Event::StreamEof { .. } if self.is_ours() => {
+                    self.over();
+                    return Ok(());
+                }
+                Event::Call { transaction, .. } => {
+                    session.machine().result(transaction, Vec::new());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the master is a crtmpserver.
+    fn is_ours(&self) -> bool {
+        self.edge.config.secret.is_some()
+    }
+
+    /// Acts on a status object; true when the master says that the stream is over.
+    fn is_over(&mut self, info: &Value) -> bool {
+        match code_of(info) {
+            // The master's own source is away: so is this server's, and its viewers hear so.
+            bridge::WAITING => self.wait(),
+            code::PLAY_UNPUBLISH_NOTIFY if !self.is_ours() => self.wait(),
+            code::PLAY_UNPUBLISH_NOTIFY | code::PLAY_STOP if self.is_ours() => {
+                self.over();
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn wait(&mut self) {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.cut(Instant::now());
+            self.edge.metrics.pulls.dec();
+        }
+    }
+
+    fn over(&mut self) {
+        self.wanted.live.store(false, Ordering::Relaxed);
+        if let Some(publisher) = self.publisher.take() {
+            self.edge.metrics.pulls.dec();
+            publisher.end();
+        } else {
+            self.edge.hub.end(self.name);
+        }
+    }
+
+    fn media(&mut self, message: u8, timestamp: u32, payload: Bytes) -> Result<(), Trouble> {
+        if message == kind::DATA_AMF0 && self.is_ours() && self.epoch(&payload) {
+            return Ok(());
+        }
+        let parts = match bridge::inspect(message, timestamp, payload) {
+            Ok(parts) => parts,
+            Err(error) => {
+                if !self.malformed {
+                    self.malformed = true;
+                    tracing::warn!(
+                        stream = %self.name, code = "malformed-media",
+                        "a tag from the master cannot be understood and is dropped, \
+                         further ones without a line: {error}"
+                    );
+                }
+                return Ok(());
+            }
+        };
+        let now = Instant::now();
+        let publisher = match &mut self.publisher {
+            Some(publisher) => publisher,
+            None => {
+                let claim = Claim {
+                    identity: None,
+                    source: format!("pull rtmp://{}/{}", self.edge.config.master, self.name),
+                    displaced: Arc::new(NoWake),
+                    id: random().map_or(0, u64::from_be_bytes),
+                    epoch: self.mark.take(),
+                };
+                let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
+                let publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
+                self.edge.metrics.pulls.inc();
+                tracing::info!(stream = %self.name, master = %self.edge.config.master, "pulling");
+                self.publisher.insert(publisher)
+            }
+        };
+        publisher
+            .push(parts, now)
+            .map_err(|e| Trouble::Play(e.to_string()))
+    }
+
+    /// Whether this was the master's word about an epoch.
+    fn epoch(&mut self, payload: &[u8]) -> bool {
+        // The name as AMF0 has it; everything else is not decoded here.
+        let named = |p: &[u8]| {
+            p.get(3..)
+                .is_some_and(|rest| rest.starts_with(EPOCH.as_bytes()))
+        };
+        if payload.first() != Some(&2) || !named(payload) {
+            return false;
+        }
+        let Ok(values) = data_values(kind::DATA_AMF0, payload) else {
+            return true;
+        };
+        let Some(mark) = values.get(1).and_then(EpochMark::from_value) else {
+            return true;
+        };
+        let info = EpochInfo {
+            id: mark.id,
+            wall_ms: mark.wall_ms,
+            ordinal: mark.ordinal,
+        };
+        match &mut self.publisher {
+            // Displaced cannot be: a mirror takes no publishers. If it were, the next push tells.
+            Some(publisher) => drop(publisher.epoch(info)),
+            None => self.mark = Some(info),
+        }
+        true
+    }
+}
+
+/// Unix time, milliseconds.
+fn wall_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

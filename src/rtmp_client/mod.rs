@@ -1,0 +1,194 @@
+//! Drives [`crate::rtmp`] client machines over sockets: a mirror's pulls, the demo's encoder.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+
+use crate::rtmp::client::{Client, ClientConfig, Event, Output};
+use crate::rtmp::session::reason::CloseReason;
+
+/// Resolving and connecting together.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server whose kernel acknowledges nothing for this long is gone.
+const VANISHED: Duration = Duration::from_secs(8);
+/// What one read takes at most.
+const READ_BUFFER: usize = 64 * 1024;
+/// Unsent bytes above which nothing more is read: a server that only sends requests and reads no
+/// answers must not grow this queue.
+const MAX_UNSENT: usize = 4 << 20;
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Why there is no connection, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The host has no address, or nobody answers there.
+    #[error("cannot connect to {address}: {source}")]
+    Dial {
+        /// `host:port`
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The machine ended it.
+    #[error("{0}")]
+    Closed(CloseReason),
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Eof,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Socket(#[from] io::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// One connection to a server.
+pub struct Session {
+    socket: TcpStream,
+    machine: Client,
+    unsent: VecDeque<Bytes>,
+    unsent_bytes: usize,
+    buffer: Box<[u8]>,
+}
+
+/// New random bytes, for a machine or a nonce.
+///
+/// # Errors
+/// When the system gives none.
+pub fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Session {
+    /// Connects to `host:port` and starts the machine. The first [`Session::next`] does the rest.
+    ///
+    /// # Errors
+    /// [`Ended::Dial`].
+    pub async fn dial(address: &str, config: ClientConfig) -> Result<Self, Ended> {
+        let failed = |source| Ended::Dial {
+            address: address.to_owned(),
+            source,
+        };
+        let socket = match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+        };
+        socket.set_nodelay(true)?;
+        // Best effort: a system without it finds a dead server by the machine's pings.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(VANISHED));
+        #[cfg(not(target_os = "linux"))]
+        let _ = SockRef::from(&socket).set_keepalive(true);
+        Ok(Self {
+            socket,
+            machine: Client::new(config, Instant::now()),
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+        })
+    }
+
+    /// The machine, for orders; what they make it write goes out in the next [`Session::next`].
+    pub const fn machine(&mut self) -> &mut Client {
+        &mut self.machine
+    }
+
+    /// Bytes that the server has yet to take.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.unsent_bytes.saturating_add(self.machine.queued())
+    }
+
+    /// What happens next. May be dropped and called again at any time without losing anything.
+    ///
+    /// # Errors
+    /// [`Ended`]; the session is of no use after it.
+    pub async fn next(&mut self) -> Result<Event, Ended> {
+        loop {
+            while let Some(output) = self.machine.poll() {
+                match output {
+                    Output::Write(bytes) => {
+                        self.unsent_bytes = self.unsent_bytes.saturating_add(bytes.len());
+                        self.unsent.push_back(bytes);
+                    }
+                    Output::Event(event) => return Ok(event),
+                    Output::Close(reason) => {
+                        let _ = timeout(LAST_WORDS, self.flush()).await;
+                        return Err(Ended::Closed(reason));
+                    }
+                }
+            }
+            self.write()?;
+            let due = self.machine.next_timeout();
+            let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+            tokio::select! {
+                ready = self.socket.readable(), if self.unsent_bytes < MAX_UNSENT => {
+                    ready?;
+                    match self.socket.try_read(&mut self.buffer) {
+                        Ok(0) => return Err(Ended::Eof),
+                        Ok(n) => {
+                            let bytes = self.buffer.get(..n).unwrap_or_default();
+                            self.machine.feed(bytes, Instant::now());
+                        }
+                        Err(error) if is_idle(&error) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                ready = self.socket.writable(), if !self.unsent.is_empty() => ready?,
+                () = sleep_until(due.into()) => self.machine.timeout(Instant::now()),
+            }
+        }
+    }
+
+    /// Sends what the machine has written so far, waiting for the server to take it.
+    ///
+    /// # Errors
+    /// [`Ended::Socket`].
+    pub async fn flush(&mut self) -> Result<(), Ended> {
+        loop {
+            self.write()?;
+            if self.unsent.is_empty() {
+                return Ok(());
+            }
+            self.socket.writable().await?;
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let mut progress = false;
+        while let Some(front) = self.unsent.front_mut() {
+            match self.socket.try_write(front) {
+                Ok(n) => {
+                    progress = true;
+                    front.advance(n);
+                    self.unsent_bytes = self.unsent_bytes.saturating_sub(n);
+                    if front.is_empty() {
+                        self.unsent.pop_front();
+                    }
+                }
+                Err(error) if is_idle(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if progress {
+            self.machine.progress(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+fn is_idle(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}

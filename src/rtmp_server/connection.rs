@@ -1,0 +1,261 @@
+//! The task of one connection: a single loop that reads, waits and drains the machine.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+
+use super::RtmpServer;
+use super::mirrors::{Control, Login};
+#[cfg(feature = "publish")]
+use super::publishing::Publishing;
+use super::viewing::Viewing;
+use crate::auth::Identity;
+use crate::bridge::OUT_CHUNK_SIZE;
+use crate::limits::READ_TURN;
+use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, Shard};
+use crate::relay;
+use crate::rtmp::server::{Output, Server, ServerConfig};
+use crate::rtmp::session::reason::CloseReason;
+use crate::telemetry::logging::{Escaped, limited};
+use crate::telemetry::metrics::Protocol;
+
+/// Window acknowledgement size that we announce, bytes: the original's.
+const WINDOW: u32 = 2_500_000;
+/// How long the last words to a peer may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Everything of one connection.
+pub(super) struct Connection {
+    pub(super) server: Arc<RtmpServer>,
+    pub(super) shard: Rc<Shard>,
+    pub(super) machine: Server,
+    pub(super) outlet: Rc<Outlet>,
+    pub(super) peer: SocketAddr,
+    pub(super) admitted: Admitted,
+    /// Rung by whatever may concern this connection; then it looks at everything once.
+    pub(super) bell: Arc<Bell>,
+    /// The application, once connected.
+    pub(super) app: Option<Arc<str>>,
+    pub(super) identity: Identity,
+    /// A mirror that has not proved itself yet.
+    pub(super) login: Option<Login>,
+    /// A mirror's control connection.
+    pub(super) control: Option<Control>,
+    /// The id of a mirror that proved itself.
+    pub(super) mirror_id: Option<String>,
+    /// Rings while a player waits for a stream.
+    pub(super) hub_watch: Option<relay::Watch>,
+    pub(super) viewing: Vec<Viewing>,
+    #[cfg(feature = "publish")]
+    pub(super) publishing: Vec<Publishing>,
+}
+
+/// Serves one connection until it ends, and logs and counts how it ended.
+pub(super) async fn serve(
+    server: Arc<RtmpServer>,
+    shard: Rc<Shard>,
+    incoming: Incoming,
+    number: u64,
+) {
+    let mut random = [0; 32];
+    if let Err(error) = getrandom::fill(&mut random) {
+        tracing::error!(%error, "the system gives no random bytes; connection dropped");
+        return;
+    }
+    let Ok(socket) = TcpStream::from_std(incoming.socket) else {
+        return;
+    };
+    let config = ServerConfig {
+        limits: *shard.limits(),
+        chunk_size: OUT_CHUNK_SIZE,
+        window: WINDOW,
+        random,
+        client: number,
+    };
+    let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
+    let mut connection = Connection {
+        machine: Server::new(config, incoming.at),
+        peer: incoming.peer,
+        admitted: incoming.admitted,
+        bell: Arc::default(),
+        app: None,
+        identity: Identity::Nobody,
+        login: None,
+        control: None,
+        mirror_id: None,
+        hub_watch: None,
+        viewing: Vec::new(),
+        #[cfg(feature = "publish")]
+        publishing: Vec::new(),
+        server,
+        shard,
+        outlet,
+    };
+    let end = connection.run().await;
+    connection.finish(&end);
+}
+
+/// How a connection ended.
+pub(super) enum End {
+    /// The machine closed it.
+    Machine(CloseReason),
+    /// The peer closed the socket.
+    Eof,
+    /// The socket failed.
+    Socket(io::Error),
+    /// The fan-out gave it up.
+    Outlet(Ending),
+    /// The server stops.
+    Stopping,
+}
+
+impl Connection {
+    async fn run(&mut self) -> End {
+        let outlet = Rc::clone(&self.outlet);
+        let shard = Rc::clone(&self.shard);
+        let bell = Arc::clone(&self.bell);
+        let mut stopping = std::pin::pin!(shard.stopping());
+        loop {
+            let next = self.deadline();
+            let reads = self.machine.wants_input() && outlet.has_room();
+            tokio::select! {
+                biased;
+                () = &mut stopping => {
+                    self.say_goodbye();
+                    // Whatever else the machine wants, the connection ends here.
+                    let _ = self.drain();
+                    outlet.finish(GOODBYE).await;
+                    return End::Stopping;
+                }
+                event = outlet.drive() => {
+                    if let Some(end) = self.outlet_event(event) {
+                        return end;
+                    }
+                }
+                () = bell.rung() => self.look(Instant::now()),
+                ready = outlet.socket().readable(), if reads => {
+                    if let Err(error) = ready {
+                        return End::Socket(error);
+                    }
+                    if let Some(end) = self.read() {
+                        if matches!(end, End::Machine(_)) {
+                            outlet.finish(GOODBYE).await;
+                        }
+                        return end;
+                    }
+                }
+                () = sleep_until(next.into()) => {
+                    let now = Instant::now();
+                    self.machine.timeout(now);
+                    self.look(now);
+                }
+            }
+            if let Err(reason) = self.drain() {
+                outlet.finish(GOODBYE).await;
+                return End::Machine(reason);
+            }
+        }
+    }
+
+    /// Reads at most one turn, so that a fast publisher leaves time for others.
+    fn read(&mut self) -> Option<End> {
+        let shard = Rc::clone(&self.shard);
+        let outlet = Rc::clone(&self.outlet);
+        let mut left = READ_TURN;
+        while left > 0 && self.machine.wants_input() && outlet.has_room() {
+            let now = Instant::now();
+            let read = shard.read(outlet.socket(), |bytes| {
+                self.machine.feed(bytes, now);
+                bytes.len()
+            });
+            match read {
+                Ok(0) => return Some(End::Eof),
+                Ok(n) => {
+                    left = left.saturating_sub(n);
+                    shard
+                        .metrics()
+                        .traffic(Protocol::Rtmp)
+                        .bytes_in
+                        .inc_by(n as u64);
+                    if let Err(reason) = self.drain() {
+                        return Some(End::Machine(reason));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Some(End::Socket(error)),
+            }
+        }
+        None
+    }
+
+    /// Does what the machine wants until it wants nothing more.
+    fn drain(&mut self) -> Result<(), CloseReason> {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Write(bytes) => self.outlet.control(bytes),
+                Output::Event(event) => self.event(event),
+                Output::Close(reason) => return Err(reason),
+            }
+        }
+        self.play_accepted();
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        let machine = self.machine.next_timeout();
+        let waits = self.viewing.iter().filter_map(Viewing::deadline).min();
+        let control = self.control.as_ref().map(Control::next);
+        let far = || Instant::now() + Duration::from_secs(3600);
+        [machine, waits, control]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(far)
+    }
+}
+
+impl Connection {
+    /// Logs and counts how it ended. What it published or played ends by being dropped.
+    fn finish(&mut self, end: &End) {
+        let (code, text) = match end {
+            End::Machine(reason) => (reason.code(), reason.to_string()),
+            End::Eof => ("peer-closed", "the peer closed the connection".to_owned()),
+            End::Socket(error) => ("connection-broken", error.to_string()),
+            End::Outlet(ending) => (ending.label(), "nothing more can be sent".to_owned()),
+            End::Stopping => ("stopping", "the server stops".to_owned()),
+        };
+        let metrics = self.shard.metrics();
+        metrics.traffic(Protocol::Rtmp).closed(code);
+        let totals = self.outlet.totals();
+        let peer = self.peer;
+        // A peer that broke a rule, or was too slow, is worth a line that an operator sees; the rest
+        // happens a thousand times an event.
+        let notable = match end {
+            End::Machine(CloseReason::ByPeer | CloseReason::Rejected(_)) => false,
+            End::Machine(_) => true,
+            End::Outlet(ending) => *ending != Ending::Gone,
+            End::Eof | End::Socket(_) | End::Stopping => false,
+        };
+        if notable {
+            limited(code, Instant::now(), || {
+                tracing::warn!(
+                    %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                    "connection closed: {}", Escaped(&text)
+                );
+            });
+        } else {
+            tracing::debug!(
+                %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                "connection closed: {}", Escaped(&text)
+            );
+        }
+        #[cfg(feature = "publish")]
+        self.drop_publishing();
+    }
+}

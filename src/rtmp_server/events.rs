@@ -1,0 +1,177 @@
+//! The answers to the machine's questions.
+
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::mirrors::Login;
+use crate::amf::Value;
+use crate::auth::{self, Decision, Identity, Refusal};
+use crate::media::StreamName;
+use crate::rtmp::mirror::{self, Hello};
+use crate::rtmp::server::{ConnectRequest, Event};
+use crate::rtmp::status::code;
+use crate::telemetry::logging::Escaped;
+
+impl Connection {
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Connect(request) => self.connect(&request),
+            Event::Publish {
+                stream, name, kind, ..
+            } => self.publish(stream, &name, kind),
+            Event::Unpublish { stream } => self.unpublish(stream),
+            Event::Media {
+                stream,
+                kind,
+                timestamp,
+                payload,
+            } => self.media(stream, kind, timestamp, payload),
+            Event::Play {
+                stream,
+                name,
+                start,
+                ..
+            } => self.play(stream, &name, start),
+            Event::StopPlay { stream } => self.stop_play(stream),
+            Event::Pause { stream, on, .. } => self.pause(stream, on),
+            Event::Seek { .. } => {
+                // A live stream has one position: now. The machine has answered.
+            }
+            Event::Receive {
+                stream,
+                video,
+                audio,
+            } => self.receive(stream, video, audio),
+            Event::Call {
+                name,
+                transaction,
+                args,
+                ..
+            } => self.call(&name, transaction, &args),
+        }
+    }
+
+    fn connect(&mut self, request: &ConnectRequest) {
+        let now = Instant::now();
+        let hello = Hello::find(&request.object);
+        let decision = self.server.policy.on_connect(
+            &auth::Connect {
+                app: &request.app,
+                query: request.query.as_deref(),
+                flash_ver: request.flash_ver.as_deref().unwrap_or_default(),
+                connect_type: request.connect_type.as_deref(),
+                claims_mirror: hello.is_some(),
+                peer: self.peer.ip(),
+            },
+            now,
+        );
+        match decision {
+            Decision::Accept { app, identity } => {
+                if let Some(user) = identity.user() {
+                    tracing::info!(peer = %self.peer, user = %Escaped(user), "logged in");
+                }
+                self.app = Some(app);
+                self.identity = identity;
+                let mut extra = Vec::new();
+                if let Some(hello) = hello
+                    && self.server.policy.secret().is_some()
+                {
+                    match Login::begin(hello, self.server.cluster.path()) {
+                        Ok((login, welcome)) => {
+                            self.login = Some(login);
+                            extra.push((mirror::FIELD.to_owned(), welcome.to_value()));
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "the system gives no random bytes; mirror not served");
+                        }
+                    }
+                }
+                self.machine.accept_connect(extra);
+            }
+            Decision::Reject(refusal) => {
+                self.log_refusal("connect", &request.app, &refusal);
+                self.machine
+                    .reject_connect(refusal.code, &refusal.description, None);
+            }
+        }
+    }
+
+    /// The name as a key of the hub, or the reason why it is none.
+    pub(super) fn stream_name(&self, name: &str) -> Result<StreamName, String> {
+        let app: &str = self.app.as_deref().unwrap_or_default();
+        StreamName::new(app, name).map_err(|error| error.to_string())
+    }
+
+    fn play(&mut self, stream: u32, name: &str, start: f64) {
+        // Players of the Flash era name the container of a live stream, too.
+        let bare = ["flv:", "mp4:"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .unwrap_or(name);
+        let name = match self.stream_name(bare) {
+            Ok(name) => name,
+            Err(error) => {
+                tracing::info!(
+                    peer = %self.peer, code = "bad-name", name = %Escaped(name),
+                    "play refused: {error}"
+                );
+                return self
+                    .machine
+                    .reject_play(stream, code::PLAY_STREAM_NOT_FOUND, &error);
+            }
+        };
+        let allowed = self.server.policy.may_play(&self.identity, self.peer.ip());
+        if let Err(refusal) = allowed {
+            self.log_refusal("play", &name.to_string(), &refusal);
+            return self
+                .machine
+                .reject_play(stream, refusal.code, &refusal.description);
+        }
+        self.begin_play(stream, name, start);
+    }
+
+    fn call(&mut self, name: &str, transaction: f64, args: &[Value]) {
+        match name {
+            mirror::PROVE if self.login.is_some() => self.prove(transaction, args),
+            mirror::WATCH if self.identity.is_mirror() => self.watch(transaction),
+            _ => self.machine.unknown_call(transaction, name),
+        }
+    }
+
+    pub(super) fn log_refusal(&self, what: &str, of: &str, refusal: &Refusal) {
+        let code = refusal.reason.as_str();
+        if refusal.reason.is_login_step() {
+            tracing::debug!(peer = %self.peer, code, "{what} {}: a step of the login", Escaped(of));
+            return;
+        }
+        tracing::warn!(
+            peer = %self.peer, code, "{what} {} refused: {}",
+            Escaped(of), Escaped(&refusal.description)
+        );
+    }
+
+    /// Whoever was unknown until now has shown who it is.
+    pub(super) fn now_is(&mut self, identity: Identity) {
+        self.identity = identity;
+        self.admitted.login_done();
+    }
+
+    #[cfg(not(feature = "publish"))]
+    fn publish(&mut self, stream: u32, name: &str, _: crate::rtmp::server::PublishKind) {
+        let refused = self
+            .server
+            .policy
+            .may_publish(&self.identity, self.peer.ip());
+        if let Err(refusal) = refused {
+            self.log_refusal("publish", name, &refusal);
+            self.machine
+                .reject_publish(stream, refusal.code, &refusal.description);
+        }
+    }
+
+    #[cfg(not(feature = "publish"))]
+    fn unpublish(&mut self, _: u32) {}
+
+    #[cfg(not(feature = "publish"))]
+    fn media(&mut self, _: u32, _: u8, _: u32, _: bytes::Bytes) {}
+}

@@ -1,0 +1,155 @@
+//! Mirrors: the proof of the shared secret, and the control connection that announces streams.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use crate::amf::{Value, object};
+use crate::auth::Identity;
+use crate::cluster::{self, Membership};
+use crate::relay;
+use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
+use crate::rtmp::status::{self, Level, code};
+
+/// The master shows its mirrors that it is there at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Between `connect` and the proof.
+pub(super) struct Login {
+    hello: Hello,
+    nonce: String,
+}
+
+impl Login {
+    /// Draws the master's nonce.
+    pub(super) fn begin(
+        hello: Hello,
+        path: Vec<String>,
+    ) -> Result<(Self, Welcome), getrandom::Error> {
+        let nonce = mirror::new_id(random()?);
+        let welcome = Welcome {
+            nonce: nonce.clone(),
+            path,
+        };
+        Ok((Self { hello, nonce }, welcome))
+    }
+}
+
+fn random() -> Result<[u8; 16], getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A mirror's control connection: it is told the streams whenever they change.
+pub(super) struct Control {
+    hub_version: u64,
+    cluster_version: u64,
+    next: Instant,
+    _streams: relay::Watch,
+    _cluster: cluster::Watch,
+    _member: Membership,
+}
+
+impl Control {
+    pub(super) const fn next(&self) -> Instant {
+        self.next
+    }
+}
+
+impl Connection {
+    /// A mirror shows that it knows the secret, and learns that we do.
+    pub(super) fn prove(&mut self, transaction: f64, args: &[Value]) {
+        let (Some(login), Some(secret)) = (self.login.take(), self.server.policy.secret()) else {
+            return self.machine.unknown_call(transaction, mirror::PROVE);
+        };
+        let proof = args.first().and_then(Value::as_str).unwrap_or_default();
+        let Hello { id, nonce } = &login.hello;
+        if !secret.verify_mirror(nonce, &login.nonce, id, proof) {
+            self.shard.metrics().logins_failed.inc();
+            tracing::warn!(
+                peer = %self.peer, code = "mirror-secret",
+                "mirror refused: its secret is not this server's; \
+                 compare secret_file on both machines"
+            );
+            return self.refuse_mirror(transaction, "the secret is not this server's");
+        }
+        let answer = secret.master_proof(nonce, &login.nonce, id);
+        let fields = [("proof", answer.into())];
+        self.machine.result(transaction, vec![object(fields)]);
+        self.now_is(Identity::Mirror);
+        tracing::debug!(peer = %self.peer, mirror = %id, "mirror proved itself");
+        self.mirror_id = Some(login.hello.id);
+    }
+
+    fn refuse_mirror(&mut self, transaction: f64, why: &str) {
+        let info = status::info(Level::Error, code::CONNECT_REJECTED, why);
+        self.machine.error(transaction, info);
+        self.machine
+            .close(crate::rtmp::session::reason::CloseReason::Driver(
+                "mirror-refused",
+                why.to_owned(),
+            ));
+    }
+
+    /// From now on this is a control connection.
+    pub(super) fn watch(&mut self, transaction: f64) {
+        let Some(id) = self.mirror_id.clone() else {
+            return self.machine.unknown_call(transaction, mirror::WATCH);
+        };
+        let server = Arc::clone(&self.server);
+        let member = cluster::Mirror {
+            peer: self.peer,
+            since: Instant::now(),
+        };
+        let member = match server.cluster.join(&id, member) {
+            Ok(member) => member,
+            Err(error) => {
+                tracing::warn!(peer = %self.peer, code = "mirror-refused", "mirror refused: {error}");
+                return self.refuse_mirror(transaction, &error.to_string());
+            }
+        };
+        tracing::info!(peer = %self.peer, mirror = %id, "mirror connected");
+        self.machine.allow_idle();
+        self.machine.result(transaction, vec![Value::Null]);
+        let streams = server.hub.watch(self.bell.clone());
+        let cluster = server.cluster.watch(self.bell.clone());
+        // Versions that cannot be the present ones: the first look announces.
+        self.control = Some(Control {
+            hub_version: server.hub.version().wrapping_sub(1),
+            cluster_version: server.cluster.version().wrapping_sub(1),
+            next: Instant::now(),
+            _streams: streams,
+            _cluster: cluster,
+            _member: member,
+        });
+        self.announce(Instant::now());
+    }
+
+    /// Tells a mirror the streams when they changed, and that the master lives.
+    pub(super) fn announce(&mut self, now: Instant) {
+        let Some(control) = &mut self.control else {
+            return;
+        };
+        let (hub, cluster) = (&self.server.hub, &self.server.cluster);
+        let versions = (hub.version(), cluster.version());
+        let changed = versions != (control.hub_version, control.cluster_version);
+        if !changed && now < control.next {
+            return;
+        }
+        (control.hub_version, control.cluster_version) = versions;
+        control.next = now.checked_add(HEARTBEAT).unwrap_or(now);
+        // A whole listing as the heartbeat, too: whatever was lost is mended within two seconds.
+        let streams = hub.list(now).into_iter().map(|s| Listed {
+            app: s.name.app().to_owned(),
+            name: s.name.name().to_owned(),
+            live: s.state == relay::State::Live,
+        });
+        let listing = Listing {
+            path: cluster.path(),
+            streams: streams.collect(),
+            mirrors: cluster.mirrors().into_iter().map(|(id, _)| id).collect(),
+        };
+        self.machine.call(mirror::STREAMS, vec![listing.to_value()]);
+    }
+}

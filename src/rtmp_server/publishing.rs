@@ -1,0 +1,183 @@
+//! Publishers. Compiled out of a mirror.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::connection::Connection;
+use crate::bridge;
+use crate::relay::{Claim, PublishError, Publisher};
+use crate::rtmp::server::PublishKind;
+use crate::rtmp::status::code;
+use crate::telemetry::logging::Escaped;
+
+/// One message stream that publishes.
+pub(super) struct Publishing {
+    id: u32,
+    publisher: Publisher,
+    /// Payloads that could not be understood, and were dropped.
+    malformed: u64,
+}
+
+impl Connection {
+    pub(super) fn publish(&mut self, stream: u32, name: &str, kind: PublishKind) {
+        let ip = self.peer.ip();
+        if let Err(refusal) = self.server.policy.may_publish(&self.identity, ip) {
+            self.log_refusal("publish", name, &refusal);
+            return self
+                .machine
+                .reject_publish(stream, refusal.code, &refusal.description);
+        }
+        let name = match self.stream_name(name) {
+            Ok(name) => name,
+            Err(error) => {
+                tracing::warn!(
+                    peer = %self.peer, code = "bad-name", name = %Escaped(name),
+                    "publish refused: {error}; OBS sends its stream key as the name"
+                );
+                return self
+                    .machine
+                    .reject_publish(stream, code::PUBLISH_BAD_NAME, &error);
+            }
+        };
+        let claim = Claim {
+            identity: self.identity.user().map(str::to_owned),
+            source: format!("rtmp {}", self.peer),
+            displaced: self.bell.clone(),
+            id: random_id(),
+            epoch: None,
+        };
+        match self
+            .server
+            .hub
+            .publish(&name, claim, Instant::now(), wall_ms())
+        {
+            Ok(publisher) => {
+                self.machine.accept_publish(stream);
+                self.admitted.login_done();
+                self.shard.metrics().publishers.inc();
+                tracing::info!(
+                    stream = %name, peer = %self.peer,
+                    user = self.identity.user().unwrap_or("-"), kind = kind.as_str(),
+                    "publishing"
+                );
+                self.publishing.push(Publishing {
+                    id: stream,
+                    publisher,
+                    malformed: 0,
+                });
+            }
+            Err(error) => {
+                let (why, what) = match error {
+                    PublishError::Busy => ("busy", "it has a publisher already"),
+                    PublishError::TooManyStreams => {
+                        ("too-many-streams", "limits.max_streams is reached")
+                    }
+                };
+                tracing::warn!(
+                    stream = %name, peer = %self.peer, code = why,
+                    "publish refused: {what}"
+                );
+                self.machine.reject_publish(
+                    stream,
+                    code::PUBLISH_BAD_NAME,
+                    &format!("{name} is not available: {what}"),
+                );
+            }
+        }
+    }
+
+    pub(super) fn unpublish(&mut self, stream: u32) {
+        if let Some(at) = self.publishing.iter().position(|p| p.id == stream) {
+            let gone = self.publishing.swap_remove(at);
+            self.shard.metrics().publishers.dec();
+            tracing::info!(
+                stream = %gone.publisher.stream().name(), peer = %self.peer, "unpublished"
+            );
+            gone.publisher.finish(Instant::now());
+        }
+    }
+
+    pub(super) fn media(&mut self, stream: u32, kind: u8, timestamp: u32, payload: Bytes) {
+        let Some(at) = self.publishing.iter().position(|p| p.id == stream) else {
+            return;
+        };
+        let Some(publishing) = self.publishing.get_mut(at) else {
+            return;
+        };
+        let parts = match bridge::inspect(kind, timestamp, payload) {
+            Ok(parts) => parts,
+            Err(error) => {
+                publishing.malformed = publishing.malformed.saturating_add(1);
+                if publishing.malformed == 1 {
+                    tracing::warn!(
+                        stream = %publishing.publisher.stream().name(), peer = %self.peer,
+                        code = "malformed-media",
+                        "a tag of the publisher cannot be understood and is dropped, \
+                         further ones without a line: {error}"
+                    );
+                }
+                return;
+            }
+        };
+        if publishing.publisher.push(parts, Instant::now()).is_err() {
+            self.displaced(at);
+        }
+    }
+
+    /// The bell rang: perhaps another publisher took over.
+    pub(super) fn check_displaced(&mut self) {
+        while let Some(at) = self
+            .publishing
+            .iter()
+            .position(|p| p.publisher.is_displaced())
+        {
+            self.displaced(at);
+        }
+    }
+
+    fn displaced(&mut self, at: usize) {
+        let gone = self.publishing.swap_remove(at);
+        self.shard.metrics().publishers.dec();
+        tracing::warn!(
+            stream = %gone.publisher.stream().name(), peer = %self.peer, code = "displaced",
+            "another publisher with the same credentials took over"
+        );
+        self.machine.end_publish(
+            gone.id,
+            code::PUBLISH_BAD_NAME,
+            "Another publisher with the same credentials took over.",
+        );
+        self.machine
+            .close(crate::rtmp::session::reason::CloseReason::Driver(
+                "displaced",
+                "another publisher took over".into(),
+            ));
+    }
+
+    /// The connection is over; what it published was cut.
+    pub(super) fn drop_publishing(&mut self) {
+        for gone in self.publishing.drain(..) {
+            self.shard.metrics().publishers.dec();
+            tracing::warn!(
+                stream = %gone.publisher.stream().name(), peer = %self.peer, code = "cut",
+                "the publisher was cut off; its viewers wait"
+            );
+        }
+    }
+}
+
+/// The id of an epoch. If the system gives no random bytes the id is 0: nothing breaks but the
+/// names of segments.
+fn random_id() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_be_bytes(bytes)
+}
+
+/// Unix time, milliseconds.
+fn wall_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

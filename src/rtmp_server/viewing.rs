@@ -1,0 +1,208 @@
+//! Viewers: message streams that play, or wait for a stream to appear.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::connection::{Connection, End};
+use crate::bridge::{self, OUT_CHUNK_SIZE};
+use crate::media::{Rendition, StreamName};
+use crate::net::{Announce, OutletEvent, Play, Playing};
+use crate::relay::{Protocol, Stream};
+use crate::rtmp::chunk::write_absolute;
+use crate::rtmp::command::data;
+use crate::rtmp::message::{Message, kind};
+use crate::rtmp::mirror::{EPOCH, EpochMark};
+use crate::rtmp::status::code;
+
+/// One message stream that plays or waits.
+pub(super) struct Viewing {
+    id: u32,
+    name: StreamName,
+    asked: Instant,
+    state: State,
+}
+
+enum State {
+    /// Not there yet; refused after the time.
+    Waits(Instant),
+    /// The machine has said so; the frames begin behind its words.
+    Accepted(Arc<Stream>),
+    Plays(Playing),
+}
+
+impl Viewing {
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Waits(until) => Some(until),
+            State::Accepted(_) | State::Plays(_) => None,
+        }
+    }
+}
+
+impl Connection {
+    /// `start` as the player sent it, in seconds: 0 or more wants a recording.
+    pub(super) fn begin_play(&mut self, stream: u32, name: StreamName, start: f64) {
+        self.viewing.retain(|v| v.id != stream);
+        if start >= 0.0 {
+            // There is no recording of that name; and a live stream has no beginning to go to.
+            // Players that always send 0 mean "from where it is".
+            tracing::debug!(stream = %name, peer = %self.peer, start, "play from a position: live instead");
+        }
+        let now = Instant::now();
+        self.viewing.push(Viewing {
+            id: stream,
+            name,
+            asked: now,
+            state: State::Waits(now.checked_add(self.server.wait).unwrap_or(now)),
+        });
+        self.hub_watch
+            .get_or_insert_with(|| self.server.hub.watch(self.bell.clone()));
+        self.look_at_viewing(now);
+    }
+
+    pub(super) fn stop_play(&mut self, stream: u32) {
+        self.viewing.retain(|v| v.id != stream);
+    }
+
+    pub(super) fn pause(&mut self, stream: u32, on: bool) {
+        if let Some(State::Plays(playing)) = self.state_of(stream) {
+            playing.set_paused(on);
+        }
+    }
+
+    pub(super) fn receive(&mut self, stream: u32, video: Option<bool>, audio: Option<bool>) {
+        if let Some(State::Plays(playing)) = self.state_of(stream) {
+            if let Some(on) = audio {
+                playing.set_audio(on);
+            }
+            if let Some(on) = video {
+                playing.set_video(on);
+            }
+        }
+    }
+
+    fn state_of(&self, stream: u32) -> Option<&State> {
+        let viewing = self.viewing.iter().find(|v| v.id == stream)?;
+        Some(&viewing.state)
+    }
+
+    /// Starts what waits and can start, refuses what waited too long.
+    pub(super) fn look_at_viewing(&mut self, now: Instant) {
+        let waits = |v: &Viewing| matches!(v.state, State::Waits(_));
+        if !self.viewing.iter().any(waits) {
+            self.hub_watch = None;
+            return;
+        }
+        for mut viewing in std::mem::take(&mut self.viewing) {
+            let State::Waits(until) = viewing.state else {
+                self.viewing.push(viewing);
+                continue;
+            };
+            let (id, name) = (viewing.id, viewing.name.clone());
+            if let Some(stream) = self.server.hub.get(&name) {
+                self.machine.accept_play(id);
+                self.admitted.login_done();
+                tracing::debug!(stream = %name, peer = %self.peer, "playing");
+                viewing.state = State::Accepted(stream);
+                self.viewing.push(viewing);
+            } else if now >= until {
+                tracing::info!(
+                    stream = %name, peer = %self.peer, code = "no-stream",
+                    "play refused: nobody publishes this stream"
+                );
+                let text = format!("Nobody publishes {name}.");
+                self.machine
+                    .reject_play(id, code::PLAY_STREAM_NOT_FOUND, &text);
+            } else {
+                self.viewing.push(viewing);
+            }
+        }
+    }
+
+    /// Begins to send to those whom the machine has told. To be called when everything that it wrote
+    /// is queued.
+    pub(super) fn play_accepted(&mut self) {
+        let is_mirror = self.identity.is_mirror();
+        let caps = self.machine.caps();
+        let full = is_mirror || (caps.multitrack() && caps.modex());
+        for viewing in &mut self.viewing {
+            let State::Accepted(stream) = &viewing.state else {
+                continue;
+            };
+            let play = Play {
+                form: if full {
+                    Rendition::Rtmp
+                } else {
+                    Rendition::RtmpPlain
+                },
+                message_stream: viewing.id,
+                join: self.server.join,
+                watching: if is_mirror {
+                    Protocol::Mirror
+                } else {
+                    Protocol::Rtmp
+                },
+                asked: viewing.asked,
+                announce: is_mirror.then(|| announce_epochs(viewing.id)),
+            };
+            // It fails only when the connection is over: the machine allows no more streams than
+            // the outlet does.
+            if let Ok(playing) = self.outlet.play(stream, play) {
+                viewing.state = State::Plays(playing);
+            }
+        }
+    }
+
+    /// What the fan-out tells.
+    pub(super) fn outlet_event(&mut self, event: OutletEvent) -> Option<End> {
+        match event {
+            OutletEvent::Ended { message_stream: id } => {
+                self.viewing.retain(|v| v.id != id);
+                self.machine.end_play(id);
+                None
+            }
+            OutletEvent::Room => None,
+            OutletEvent::Closed(ending) => Some(End::Outlet(ending)),
+        }
+    }
+
+    /// The server stops: viewers hear that their streams end.
+    pub(super) fn say_goodbye(&mut self) {
+        for viewing in std::mem::take(&mut self.viewing) {
+            if !matches!(viewing.state, State::Waits(_)) {
+                self.machine.end_play(viewing.id);
+            }
+        }
+    }
+
+    /// The bell rang or a time came: looks at everything that may have changed.
+    pub(super) fn look(&mut self, now: Instant) {
+        #[cfg(feature = "publish")]
+        self.check_displaced();
+        self.look_at_viewing(now);
+        self.announce(now);
+    }
+}
+
+/// What a pulling server is told ahead of the frames of an epoch.
+fn announce_epochs(stream: u32) -> Announce {
+    Box::new(move |info| {
+        let mark = EpochMark {
+            id: info.id,
+            wall_ms: info.wall_ms,
+            ordinal: info.ordinal,
+        };
+        let mut out = BytesMut::new();
+        let message = Message {
+            chunk_stream: bridge::chunk_stream::DATA,
+            kind: kind::DATA_AMF0,
+            timestamp: 0,
+            stream,
+            payload: data(&[EPOCH.into(), mark.to_value()]),
+        };
+        write_absolute(&mut out, OUT_CHUNK_SIZE, &message);
+        out.freeze()
+    })
+}
