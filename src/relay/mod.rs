@@ -18,6 +18,7 @@
 mod cursor;
 mod headers;
 mod hub;
+mod inner;
 mod log;
 mod publisher;
 mod stats;

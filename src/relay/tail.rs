@@ -21,8 +21,8 @@ use super::{EpochInfo, State, Stream, Wake, millis};
 pub struct Change {
     /// New frames in the log.
     pub frames: usize,
-    /// Something that is worth a flush of its own: video, data or a notice, or any frame of a stream
-    /// without video. Audio of a stream with video can ride along with the next picture.
+    /// Something that is worth a flush of its own: video, data, a notice, another state, or audio
+    /// that no video goes with. Other audio can ride along with the next picture.
     pub flush: bool,
     /// The state changed.
     pub state: bool,
@@ -149,7 +149,7 @@ impl Tail {
         let audio_only = inner.audio_only();
         for entry in log.since(old_end) {
             change.frames = change.frames.saturating_add(1);
-            change.flush |= audio_only || entry.frame.kind != Kind::Audio;
+            change.flush |= entry.frame.kind != Kind::Audio || inner.is_alone(entry.frame.time);
             self.entries.push_back(entry.clone());
         }
         let join = log.join.as_ref().map(|j| j.seq);

@@ -1,0 +1,316 @@
+//! What is under a stream's lock: the log, the clock, the source, and how a frame goes through them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::limits::AUDIO_ONLY_AFTER;
+use crate::media::{Frame, FrameParts, Kind, Role};
+
+use super::log::{Bounds, Entry, Epoch, Log};
+use super::stats::Stats;
+use super::stream::Tails;
+use super::timeline::Timeline;
+use super::{Claim, EpochInfo, HubConfig, State, Wake};
+
+/// Audio this much later than the newest video does not wait for more, ms.
+const ALONE_AFTER: u64 = 200;
+
+/// The publisher that has the stream.
+pub(super) struct Owner {
+    pub(super) token: u64,
+    pub(super) identity: Option<String>,
+    /// Its last media, or when it came.
+    pub(super) heard: Instant,
+    pub(super) displaced: Arc<dyn Wake>,
+}
+
+/// An epoch that begins with the next frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    id: u64,
+    given: Option<EpochInfo>,
+    /// By a publisher that has not pushed yet, and so may repeat what another one did.
+    resumes: bool,
+}
+
+/// What is under the lock.
+pub(super) struct Inner {
+    pub(super) log: Log,
+    pub(super) timeline: Timeline,
+    pub(super) owner: Option<Owner>,
+    pub(super) state: State,
+    /// The last publisher left by itself.
+    pub(super) clean: bool,
+    /// The latest time this stream heard of.
+    pub(super) seen: Instant,
+    pub(super) tails: Tails,
+    pub(super) notices: u64,
+    pub(super) notice: Option<Arc<Frame>>,
+    /// Video came in the present epoch.
+    pub(super) video: bool,
+    tokens: u64,
+    pub(super) since: Instant,
+    pub(super) source: String,
+    pub(super) identity: Option<String>,
+    pub(super) stats: Stats,
+    pending: Option<Pending>,
+    epoch: Option<Arc<Epoch>>,
+    pub(super) epochs: u64,
+    given: Option<EpochInfo>,
+    /// The epoch's wall-clock time comes from its media, no longer from a header.
+    dated: bool,
+    /// A key frame came since the epoch began or was resumed.
+    open: bool,
+    ordinal: u64,
+    /// Time of the last key frame of the epoch.
+    last_key: Option<u64>,
+    /// Time of the epoch's first media.
+    begun: Option<u64>,
+}
+
+impl Inner {
+    pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
+        Self {
+            log: Log::new(bounds),
+            timeline: Timeline::default(),
+            owner: None,
+            state: State::Waiting { since: now },
+            clean: false,
+            seen: now,
+            tails: Arc::default(),
+            notices: 0,
+            notice: None,
+            video: false,
+            tokens: 0,
+            since: now,
+            source: String::new(),
+            identity: None,
+            stats: Stats::new(now),
+            pending: None,
+            epoch: None,
+            epochs: 0,
+            given: None,
+            dated: false,
+            open: false,
+            ordinal: 0,
+            last_key: None,
+            begun: None,
+        }
+    }
+
+    /// Gives the stream to a publisher; the answer is its token and whom it displaced.
+    pub(super) fn take(&mut self, claim: Claim, now: Instant) -> (u64, Option<Owner>) {
+        self.tokens = self.tokens.saturating_add(1);
+        self.seen = now;
+        self.since = now;
+        self.state = State::Live;
+        self.notice = None;
+        self.source = claim.source;
+        self.identity.clone_from(&claim.identity);
+        self.pending = Some(Pending {
+            id: claim.epoch.map_or(claim.id, |e| e.id),
+            given: claim.epoch,
+            resumes: true,
+        });
+        let owner = Owner {
+            token: self.tokens,
+            identity: claim.identity,
+            heard: now,
+            displaced: claim.displaced,
+        };
+        (self.tokens, self.owner.replace(owner))
+    }
+
+    /// The source's own source has a new epoch, or its key frames are counted anew.
+    pub(super) fn announce(&mut self, info: EpochInfo) {
+        let resumes = self.pending.is_some_and(|p| p.resumes);
+        self.pending = Some(Pending {
+            id: info.id,
+            given: Some(info),
+            resumes,
+        });
+    }
+
+    pub(super) fn epoch_info(&self) -> Option<EpochInfo> {
+        self.epoch.as_ref().map(|e| EpochInfo {
+            id: e.id,
+            wall_ms: e.wall_ms,
+            ordinal: self.ordinal,
+        })
+    }
+
+    /// Whether viewers may join without a key frame.
+    pub(super) fn audio_only(&self) -> bool {
+        let begun = self.begun.unwrap_or(u64::MAX);
+        !self.video && self.timeline.latest().saturating_sub(begun) >= AUDIO_ONLY_AFTER
+    }
+
+    /// Whether audio at `time` has no video about it, there being none or none at present.
+    pub(super) fn is_alone(&self, time: u64) -> bool {
+        let seen = self.timeline.floor(Kind::Video).filter(|_| self.video);
+        seen.is_none_or(|video| time > video.saturating_add(ALONE_AFTER))
+    }
+
+    /// Appends a frame of the publisher. The answer is whether an epoch began or got its date.
+    pub(super) fn push(&mut self, parts: FrameParts, now: Instant, wall_ms: u64) -> bool {
+        self.seen = now;
+        self.stats.count(&parts, now);
+        if matches!(parts.kind, Kind::Audio | Kind::Video)
+            && let Some(owner) = &mut self.owner
+        {
+            owner.heard = now;
+        }
+        let mut began = self.begin();
+        let wire = parts.timestamp;
+        let (kind, role) = (parts.kind, parts.role);
+        let key = kind == Kind::Video && role == Role::Key;
+        self.video |= kind == Kind::Video;
+        let ordinal = self.ordinal;
+        if key {
+            self.open = true;
+            self.ordinal = self.ordinal.saturating_add(1);
+        }
+        let media = matches!(kind, Kind::Audio | Kind::Video) && !matches!(role, Role::Header(_));
+        if media && kind == Kind::Video && !self.open {
+            self.stats.dropped = self.stats.dropped.saturating_add(1);
+            return began;
+        }
+        let Some(time) = self.time(&parts, media, now) else {
+            self.stats.repeated = self.stats.repeated.saturating_add(1);
+            return began;
+        };
+        let dated = self.dated;
+        let epoch = self.date(wire, time, media, wall_ms);
+        began |= dated != self.dated;
+        let gop = if key {
+            let before = self.last_key.replace(time);
+            before.map_or(0, |before| time.saturating_sub(before))
+        } else {
+            0
+        };
+        let audio = self.audio_floor(time);
+        let entry = Entry {
+            frame: Arc::new(parts.into_frame(time)),
+            epoch,
+            ordinal,
+        };
+        self.log.append(entry, audio, gop);
+        began
+    }
+
+    /// Time for an audio header at `time`: no audio that follows is earlier.
+    pub(super) fn audio_floor(&self, time: u64) -> u64 {
+        self.timeline.audio_header(time)
+    }
+
+    fn time(&mut self, parts: &FrameParts, media: bool, now: Instant) -> Option<u64> {
+        if media {
+            let time = self.timeline.media(parts.kind, parts.timestamp, now)?;
+            self.begun.get_or_insert(time);
+            return Some(time);
+        }
+        if let Role::Header(slot) = parts.role
+            && self.timeline.is_resuming()
+            && self.log.headers.has(slot, &parts.payload)
+        {
+            return None;
+        }
+        let header = matches!(parts.role, Role::Header(_));
+        self.timeline
+            .other(parts.kind, parts.timestamp, header, now)
+    }
+
+    /// Begins or resumes the epoch that was announced.
+    fn begin(&mut self) -> bool {
+        let Some(pending) = self.pending.take() else {
+            return false;
+        };
+        self.given = pending.given;
+        self.dated = false;
+        self.ordinal = pending.given.map_or(0, |given| given.ordinal);
+        let same =
+            pending.given.is_some() && self.epoch.as_ref().is_some_and(|e| e.id == pending.id);
+        if same {
+            if pending.resumes {
+                self.timeline.resume();
+                self.open = false;
+            }
+            return false;
+        }
+        self.epoch = Some(Arc::new(Epoch {
+            id: pending.id,
+            wall_ms: 0,
+        }));
+        self.epochs = self.epochs.saturating_add(1);
+        self.timeline.begin_epoch();
+        self.log.begin_epoch();
+        self.video = false;
+        self.open = false;
+        self.last_key = None;
+        self.begun = None;
+        true
+    }
+
+    /// The epoch as of this frame. Its wall-clock time is that of its first media; headers before
+    /// it get the best guess there is.
+    fn date(&mut self, wire: u32, time: u64, media: bool, wall_ms: u64) -> Arc<Epoch> {
+        let id = self.epoch.as_ref().map_or(0, |e| e.id);
+        if !self.dated || self.epoch.is_none() {
+            self.dated = media;
+            let now = match self.given {
+                None => wall_ms,
+                Some(given) => date_of(given.wall_ms, wire, wall_ms),
+            };
+            let wall_ms = now.saturating_sub(time);
+            if self.epoch.as_ref().is_none_or(|e| e.wall_ms != wall_ms) {
+                self.epoch = Some(Arc::new(Epoch { id, wall_ms }));
+            }
+        }
+        self.epoch
+            .get_or_insert_with(|| Arc::new(Epoch { id, wall_ms: 0 }))
+            .clone()
+    }
+
+    /// How long it has waited, and whether that is long enough to end it.
+    pub(super) fn waited(&mut self, config: &HubConfig, now: Instant) -> Option<(Duration, bool)> {
+        self.seen = now;
+        self.log.set_bounds(Bounds::from(config));
+        let State::Waiting { since } = self.state else {
+            return None;
+        };
+        let waited = now.saturating_duration_since(since);
+        let grace = if self.clean {
+            Some(config.clean_grace)
+        } else {
+            config.grace
+        };
+        Some((waited, grace.is_some_and(|grace| waited >= grace)))
+    }
+}
+
+/// Date of a frame whose wire time is the low 32 bits of its time since `wall_ms`: of all the turns
+/// of the wire's clock the one nearest to the clock on the wall.
+fn date_of(wall_ms: u64, wire: u32, now: u64) -> u64 {
+    const TURN: i128 = 1 << 32;
+    let date = i128::from(wall_ms) + i128::from(wire);
+    let turns = (i128::from(now) - date + TURN / 2).div_euclid(TURN).max(0);
+    u64::try_from(date + turns * TURN).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_survives_the_turns_of_the_wire_clock() {
+        let wall = 1_800_000_000_000;
+        for time in [0, 5, u64::from(u32::MAX), 1 << 32, (5 << 32) + 77] {
+            let wire = u32::try_from(time & 0xffff_ffff).unwrap();
+            for skew in [-60_000, 0, 60_000] {
+                let now = (wall + time).checked_add_signed(skew).unwrap();
+                assert_eq!(date_of(wall, wire, now), wall + time, "{time} {skew}");
+            }
+        }
+        assert_eq!(date_of(u64::MAX, u32::MAX, 0), u64::MAX);
+    }
+}

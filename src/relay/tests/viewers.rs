@@ -1,0 +1,337 @@
+//! Joining, falling behind, waiting.
+
+use super::*;
+
+/// A publisher that sent headers and GOPs of 1 s from 0 to `until`, one frame each 250 ms.
+fn running(rig: &Rig, until: u32) -> Publisher {
+    let mut publisher = rig.publish();
+    for parts in headers(0, "") {
+        publisher.push(parts, rig.now).unwrap();
+    }
+    go_on(rig, &mut publisher, 0, until);
+    publisher
+}
+
+fn go_on(rig: &Rig, publisher: &mut Publisher, from: u32, until: u32) {
+    for time in (from..until).step_by(250) {
+        let parts = if time % 1000 == 0 {
+            key(time, "k")
+        } else {
+            inter(time, "i")
+        };
+        publisher.push(parts, rig.now).unwrap();
+    }
+}
+
+#[test]
+fn a_viewer_gets_the_headers_then_the_gop_then_what_comes() {
+    let rig = Rig::new();
+    let mut publisher = running(&rig, 2_500);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert!(cursor.is_waiting());
+    assert_eq!(
+        drain(&tail, &mut cursor),
+        ["M@2000", "V@2000", "A@0", "k@2000", "i@2250"],
+        "the audio that follows may be as old as its header"
+    );
+    publisher.push(audio(2_300, "a"), rig.now).unwrap();
+    assert!(
+        drain(&tail, &mut cursor).is_empty(),
+        "not before the refresh"
+    );
+    let change = tail.refresh();
+    assert_eq!(
+        change,
+        Change {
+            frames: 1,
+            flush: false,
+            state: false
+        }
+    );
+    assert_eq!(drain(&tail, &mut cursor), ["a@2300"]);
+    publisher.push(key(3_000, "k"), rig.now).unwrap();
+    assert!(tail.refresh().flush);
+    assert_eq!(drain(&tail, &mut cursor), ["k@3000"]);
+    assert_eq!(tail.refresh(), Change::default());
+}
+
+#[test]
+fn audio_rides_along_with_the_picture_unless_there_is_none() {
+    let rig = Rig::new();
+    let mut publisher = rig.publish();
+    let mut tail = rig.tail();
+    for (parts, flush) in [
+        (audio(0, "a"), true),
+        (key(0, "k"), true),
+        (audio(200, "a"), false),
+        (audio(201, "a"), true),
+        (inter(240, "i"), true),
+        (audio(250, "a"), false),
+        (data(250, "d"), true),
+    ] {
+        let what = format!("{parts:?}");
+        publisher.push(parts, rig.now).unwrap();
+        assert_eq!(tail.refresh().flush, flush, "{what}");
+    }
+}
+
+#[test]
+fn many_frames_are_there_for_one_write() {
+    let rig = Rig::new();
+    let _publisher = running(&rig, 2_500);
+    let tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert!(tail.settle(&mut cursor));
+    let all: Vec<_> = tail.upcoming(&cursor).map(|f| text(f)).collect();
+    assert_eq!(all.len(), 5);
+    for taken in 0..5 {
+        let rest: Vec<_> = tail.upcoming(&cursor).map(|f| text(f)).collect();
+        assert_eq!(rest, all[taken..]);
+        cursor.advance();
+    }
+    assert!(!tail.settle(&mut cursor));
+    assert_eq!(tail.upcoming(&cursor).count(), 0);
+}
+
+#[test]
+fn those_who_join_at_one_place_share_the_prelude() {
+    let rig = Rig::new();
+    let _publisher = running(&rig, 2_500);
+    let tail = rig.tail();
+    let mut first = tail.join(JoinMode::default());
+    let mut second = tail.join(JoinMode::default());
+    let (Next::Frame(a), Next::Frame(b)) = (tail.current(&mut first), tail.current(&mut second))
+    else {
+        panic!("nothing to read");
+    };
+    assert!(Arc::ptr_eq(a, b));
+}
+
+#[test]
+fn a_gop_at_the_limit_is_sent_and_a_longer_one_waited_for() {
+    let rig = Rig::new();
+    let mut publisher = rig.publish();
+    publisher.push(key(0, "k"), rig.now).unwrap();
+    publisher.push(inter(4_000, "i"), rig.now).unwrap();
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert_eq!(drain(&tail, &mut cursor), ["k@0", "i@4000"]);
+
+    publisher.push(inter(4_001, "i"), rig.now).unwrap();
+    tail.refresh();
+    let mut cursor = tail.join(JoinMode::default());
+    let mut patient = tail.join(JoinMode::Gop {
+        max: Duration::from_secs(60),
+    });
+    assert!(drain(&tail, &mut cursor).is_empty());
+    assert!(cursor.is_waiting());
+    assert_eq!(drain(&tail, &mut patient).len(), 3);
+    publisher.push(audio(4_100, "a"), rig.now).unwrap();
+    publisher.push(key(4_200, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["k@4200"]);
+    assert_eq!(drain(&tail, &mut patient), ["a@4100", "k@4200"]);
+    assert_eq!(cursor.skipped(), 0, "waiting is not skipping");
+}
+
+#[test]
+fn keyframe_mode_waits_for_the_next() {
+    let rig = Rig::new();
+    let mut publisher = running(&rig, 2_250);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::Keyframe);
+    assert!(drain(&tail, &mut cursor).is_empty());
+    go_on(&rig, &mut publisher, 2_250, 3_500);
+    tail.refresh();
+    assert_eq!(
+        drain(&tail, &mut cursor),
+        ["M@3000", "V@3000", "A@0", "k@3000", "i@3250"]
+    );
+}
+
+#[test]
+fn a_stream_without_video_is_joined_at_its_end() {
+    let rig = Rig::new();
+    let mut publisher = rig.publish();
+    publisher
+        .push(header(Slot::AudioSequence(0), 0, "A"), rig.now)
+        .unwrap();
+    for time in (0..1_000).step_by(20) {
+        publisher.push(audio(time, "a"), rig.now).unwrap();
+    }
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert!(
+        drain(&tail, &mut cursor).is_empty(),
+        "video might still come"
+    );
+    publisher.push(audio(1_000, "a"), rig.now).unwrap();
+    assert!(tail.refresh().flush);
+    assert_eq!(drain(&tail, &mut cursor), ["A@1000"]);
+    publisher.push(audio(1_020, "a"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["a@1020"]);
+    // one that sleeps for long goes on at the end
+    let mut sleeper = cursor.clone();
+    for time in (1_040..=5_040).step_by(20) {
+        publisher.push(audio(time, "a"), rig.now).unwrap();
+    }
+    tail.refresh();
+    assert_eq!(
+        drain(&tail, &mut cursor).len(),
+        201,
+        "4 s behind is not too late"
+    );
+    publisher.push(audio(5_041, "a"), rig.now).unwrap();
+    tail.refresh();
+    assert!(drain(&tail, &mut sleeper).is_empty());
+    assert_eq!((sleeper.skipped(), sleeper.jumps()), (202, 2));
+}
+
+#[test]
+fn a_slow_viewer_skips_to_the_newest_key_frame_after_the_headers_that_changed() {
+    let rig = Rig::new();
+    let mut publisher = running(&rig, 1_000);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    drain(&tail, &mut cursor);
+    publisher.push(key(1_000, "k"), rig.now).unwrap();
+    publisher
+        .push(header(Slot::Metadata, 1_001, "M2"), rig.now)
+        .unwrap();
+    go_on(&rig, &mut publisher, 1_250, 5_250);
+    tail.refresh();
+    let mut punctual = cursor.clone();
+    assert_eq!(tail.behind(&cursor), 4_000);
+    assert_eq!(
+        drain(&tail, &mut punctual).len(),
+        18,
+        "at 4 s it still gets all"
+    );
+    publisher.push(inter(5_001, "i"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["M2@5000", "k@5000", "i@5001"]);
+    assert_eq!((cursor.skipped(), cursor.jumps()), (17, 2));
+    assert_eq!(publisher.stream().info(rig.now).skipped, 17);
+}
+
+#[test]
+fn within_one_long_gop_nobody_skips() {
+    let rig = Rig::new();
+    let mut publisher = rig.publish();
+    publisher.push(key(0, "k"), rig.now).unwrap();
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    for time in (1_000..9_000).step_by(1_000) {
+        publisher.push(inter(time, "i"), rig.now).unwrap();
+    }
+    tail.refresh();
+    assert!(tail.settle(&mut cursor));
+    publisher.push(key(9_000, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert!(tail.settle(&mut cursor));
+    assert_eq!(cursor.skipped(), 0, "9 s behind is one GOP, not more");
+    publisher.push(inter(9_001, "i"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["k@9000", "i@9001"]);
+}
+
+#[test]
+fn a_viewer_that_fell_out_of_the_log_goes_on_at_a_key_frame() {
+    let rig = Rig::with(HubConfig {
+        log_frames: 4,
+        ..HubConfig::default()
+    });
+    let mut publisher = running(&rig, 250);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert_eq!(drain(&tail, &mut cursor).len(), 4);
+    for time in 1..=4 {
+        publisher.push(inter(time, "i"), rig.now).unwrap();
+    }
+    let mut within = cursor.clone();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut within).len(), 4);
+    publisher.push(inter(5, "i"), rig.now).unwrap();
+    tail.refresh();
+    assert!(drain(&tail, &mut cursor).is_empty());
+    assert!(cursor.is_waiting());
+    publisher
+        .push(header(Slot::VideoSequence(0), 6, "V2"), rig.now)
+        .unwrap();
+    publisher.push(key(7, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["V2@7", "k@7"]);
+    assert_eq!(cursor.skipped(), 6);
+}
+
+#[test]
+fn viewers_of_a_stream_that_waits_hear_so_once_each_time() {
+    let mut rig = Rig::new();
+    let publisher = running(&rig, 500);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    assert_eq!(drain(&tail, &mut cursor).len(), 5);
+    rig.tick();
+    tail.refresh();
+    assert!(drain(&tail, &mut cursor).is_empty(), "it is live");
+    publisher.cut(rig.now);
+    assert!(tail.refresh().state);
+    for second in 1..=3 {
+        rig.pass(1_000);
+        rig.tick();
+        assert!(tail.refresh().flush);
+        assert_eq!(drain(&tail, &mut cursor), [format!("{second}000@250")]);
+    }
+    let mut late = tail.join(JoinMode::default());
+    assert_eq!(
+        drain(&tail, &mut late),
+        ["M@0", "V@0", "A@0", "k@0", "i@250", "3000@250"],
+        "the last picture, then why it stands still"
+    );
+    let mut publisher = rig.publish();
+    publisher.push(key(0, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["k@3250"]);
+}
+
+#[test]
+fn a_notice_that_was_not_taken_is_no_frame_that_was() {
+    let mut rig = Rig::new();
+    let publisher = running(&rig, 250);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    drain(&tail, &mut cursor);
+    publisher.cut(rig.now);
+    rig.pass(1_000);
+    rig.tick();
+    tail.refresh();
+    let Next::Frame(notice) = tail.current(&mut cursor) else {
+        panic!("no notice");
+    };
+    assert_eq!(notice.kind, Kind::Notice);
+    // while it is being sent the encoder comes back
+    let mut publisher = rig.publish();
+    publisher.push(key(0, "k"), rig.now).unwrap();
+    tail.refresh();
+    cursor.advance();
+    assert_eq!(drain(&tail, &mut cursor), ["k@1000"]);
+}
+
+#[test]
+fn the_end_comes_after_the_last_frame() {
+    let rig = Rig::new();
+    let mut publisher = running(&rig, 500);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default());
+    let mut waiting = tail.join(JoinMode::Keyframe);
+    drain(&tail, &mut cursor);
+    publisher.push(inter(500, "last"), rig.now).unwrap();
+    publisher.end();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["last@500"]);
+    assert!(matches!(tail.current(&mut cursor), Next::Ended));
+    assert!(matches!(tail.current(&mut waiting), Next::Ended));
+    assert!(rig.hub.get(&name()).is_none());
+}
