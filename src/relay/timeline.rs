@@ -182,7 +182,7 @@ impl Timeline {
         let clock = self.recent?;
         let (source, time) = clock.read(wire)?;
         let until = latest
-            .saturating_add(self.elapsed(now))
+            .saturating_add(self.since_latest(now))
             .saturating_add(MAX_TIME_JUMP);
         (time > latest && time <= until).then_some((Clock { source, ..clock }, time))
     }
@@ -197,7 +197,7 @@ impl Timeline {
         };
         let from = latest.saturating_sub(back);
         let until = latest
-            .saturating_add(self.elapsed(now))
+            .saturating_add(self.since_latest(now))
             .saturating_add(MAX_TIME_JUMP);
         let own = self.clocks.get(index(kind)).copied().flatten();
         let [audio, video] = self.clocks;
@@ -220,7 +220,7 @@ impl Timeline {
         }
     }
 
-    fn elapsed(&self, now: Instant) -> u64 {
+    fn since_latest(&self, now: Instant) -> u64 {
         self.latest
             .map_or(0, |(_, at)| millis(now.saturating_duration_since(at)))
     }
@@ -228,7 +228,7 @@ impl Timeline {
     /// The timeline goes on with the wall clock, so that a viewer is as far behind after the gap as
     /// it was before.
     fn gap(&self, now: Instant) -> u64 {
-        self.elapsed(now).max(MIN_GAP)
+        self.since_latest(now).max(MIN_GAP)
     }
 
     fn floor_of_all(&self) -> u64 {
