@@ -224,3 +224,8 @@ pub const MAX_LAG: u64 = 4_000;
 /// An epoch that had no video for this long, ms, is taken for audio only: encoders send the headers
 /// of both at the start.
 pub const AUDIO_ONLY_AFTER: u64 = 1_000;
+
+/// A configuration file, bytes.
+pub const MAX_CONFIG_FILE: u64 = 1 << 20;
+/// Problems of types and keys that one check reports.
+pub const MAX_CONFIG_PROBLEMS: usize = 100;

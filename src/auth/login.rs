@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use super::FileError;
 use super::challenge::{ChallengeError, Challenges};
 use super::failures::Failures;
-use super::files::{Stamp, read_private};
+use super::files::Stamp;
 use super::policy::Reason;
 use super::users::Users;
 use crate::limits::MAX_NAME;
@@ -97,15 +97,11 @@ fn no_random(path: &Path, error: &getrandom::Error) -> FileError {
 }
 
 fn read_users(path: &Path) -> Result<(Users, Stamp), FileError> {
-    let file = read_private(path)?;
-    if let Some(warning) = &file.warning {
+    let (users, warning, stamp) = Users::read_stamped(path)?;
+    if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
-    let users = Users::parse(&file.text).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        FileError::new(path, all.join("; "))
-    })?;
-    Ok((users, file.stamp))
+    Ok((users, stamp))
 }
 
 /// What a step came to; the wire tells less than the log.

@@ -7,12 +7,14 @@
 //! so that these stay the same over restarts as real ones do.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use super::files::{FileError, Stamp, read_private};
 use crate::limits::MAX_USER;
 
 /// The name of the line that holds the key of made-up salts.
@@ -42,6 +44,23 @@ pub struct Users {
 }
 
 impl Users {
+    /// Reads a users file, and a warning when others may read that too.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has bad lines: all of them are named.
+    pub fn read(path: &Path) -> Result<(Self, Option<String>), FileError> {
+        Self::read_stamped(path).map(|(users, warning, _)| (users, warning))
+    }
+
+    pub(super) fn read_stamped(path: &Path) -> Result<(Self, Option<String>, Stamp), FileError> {
+        let file = read_private(path)?;
+        let users = Self::parse(&file.text).map_err(|errors| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            FileError::new(path, all.join("; "))
+        })?;
+        Ok((users, file.warning, file.stamp))
+    }
+
     /// Reads the text of a users file.
     ///
     /// # Errors

@@ -1,9 +1,98 @@
 //! Configuration: built-in defaults, the file, conf.d, the environment, flags; checked before anything is opened.
+//!
+//! Each layer replaces single keys of the one before it:
+//!
+//! 1. the built-in defaults, [`Settings::for_role`];
+//! 2. the TOML file that is the one positional argument;
+//! 3. `conf.d/*.toml` beside that file, in the order of their names;
+//! 4. the environment: `CRTMPSERVER_` and the key in capitals, two underscores for a dot
+//!    (`CRTMPSERVER_RELAY__LOG_TIME=10s` is `relay.log_time`); lists in brackets
+//!    (`CRTMPSERVER_APPLICATIONS=[live, test]`), a list of one without;
+//! 5. flags; `--set relay.log_time=10s` sets any key.
+//!
+//! A path that is not absolute is meant beside the file of the first argument. Sizes are written
+//! `16MiB`, times `20s`. Unknown keys are errors, and every problem is told at once: where, which
+//! key, what would be right.
 
+mod build;
+mod file;
+mod layers;
+mod problem;
 mod settings;
+mod summary;
 mod value;
 
+use std::path::PathBuf;
+
+pub use problem::Problem;
 pub use settings::{
     Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server, Settings, Takeover,
 };
 pub use value::{MasterUrl, Size, Span};
+
+/// Where settings come from, beside the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The positional argument.
+    pub file: Option<PathBuf>,
+    /// The environment: names and values; only names with [`ENV_PREFIX`] count.
+    pub environment: Vec<(String, String)>,
+    /// Flags, in order.
+    pub flags: Vec<Flag>,
+}
+
+/// One flag that sets a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag as it was written, for the error: `--role`.
+    pub name: String,
+    /// The key, with dots.
+    pub key: String,
+    /// The value, read like one from the environment.
+    pub value: String,
+}
+
+/// What every variable of the environment that is a setting begins with.
+pub const ENV_PREFIX: &str = "CRTMPSERVER_";
+
+/// A good configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What to run.
+    pub settings: Settings,
+    /// What is allowed but should be known, one line each, said at start.
+    pub warnings: Vec<String>,
+    /// How many users the file of users has.
+    pub users: Option<usize>,
+}
+
+/// Reads all layers, checks every value and the files that hold secrets. Opens no socket.
+///
+/// # Errors
+/// All problems, not just the first.
+pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
+    let layers = layers::Layers::read(sources)?;
+    let (file, mut problems) = layers.extract();
+    let base = sources
+        .file
+        .as_deref()
+        .and_then(std::path::Path::parent)
+        .map(std::path::Path::to_owned)
+        .unwrap_or_default();
+    let mut build = build::Build::new(&layers, base);
+    let settings = build.settings(file);
+    let (warnings, users) = build.inspect(&settings);
+    problems.append(&mut build.problems);
+    if problems.is_empty() {
+        Ok(Loaded {
+            settings,
+            warnings,
+            users,
+        })
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests;

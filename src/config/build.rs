@@ -1,0 +1,479 @@
+//! From what the file says to what the program runs: every value checked, every problem noted.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{self, File};
+use super::layers::Layers;
+use super::problem::Problem;
+use super::settings::{Listen, LogFormat, Mirror, Role, Settings};
+use super::value::{List, Size, Span};
+#[cfg(feature = "publish")]
+use crate::auth::Users;
+use crate::auth::{Applications, Networks};
+use crate::limits::{Limits, MAX_CHUNK_SIZE};
+use crate::media::StreamName;
+use crate::telemetry::logging;
+
+/// Notes problems while it builds; what is wrong keeps its default, so that the rest is checked too.
+pub(super) struct Build<'a> {
+    layers: &'a Layers,
+    /// Where paths that are not absolute begin.
+    base: PathBuf,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Build<'a> {
+    pub(super) const fn new(layers: &'a Layers, base: PathBuf) -> Self {
+        Self {
+            layers,
+            base,
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn settings(&mut self, file: File) -> Settings {
+        let role = file.role.unwrap_or_default();
+        let mut settings = Settings::for_role(role);
+        if role != Role::Mirror && !cfg!(feature = "publish") {
+            self.wrong(
+                "role",
+                "this program was built without publishing; the one role it has is \"mirror\"",
+            );
+        }
+        self.applications(&file, &mut settings);
+        self.listen(file.listen, &mut settings.listen);
+        #[cfg(feature = "publish")]
+        self.publish(file.publish, &mut settings);
+        if let Some(list) = file.play.networks {
+            settings.play.networks = self.networks("play.networks", &list);
+        }
+        set_span(&mut settings.play.wait, file.play.wait);
+        self.in_range("play.wait", settings.play.wait, SECONDS_0_TO_3600);
+        self.master(&file.master, &mut settings);
+        self.mirror(file.mirror, &mut settings);
+        self.relay(&file.relay, &mut settings);
+        self.limits(&file.limits, &mut settings.limits);
+        if settings.relay.log_bytes < settings.limits.max_video {
+            self.wrong(
+                "relay.log_bytes",
+                "must hold at least one message of limits.max_video",
+            );
+        }
+        if let Some(level) = file.log.level {
+            match logging::check_filter(&level) {
+                Ok(()) => settings.log.level = level,
+                Err(message) => self.wrong("log.level", message),
+            }
+        }
+        settings.log.format = file.log.format.unwrap_or(LogFormat::Auto);
+        if let Some(threads) = file.server.threads {
+            settings.server.threads = threads.0;
+        }
+        set_span(&mut settings.server.stop_grace, file.server.stop_grace);
+        self.in_range(
+            "server.stop_grace",
+            settings.server.stop_grace,
+            SECONDS_0_TO_3600,
+        );
+        settings
+    }
+
+    /// Looks into the files that hold users and secrets. Warnings, and the number of users.
+    pub(super) fn inspect(&mut self, settings: &Settings) -> (Vec<String>, Option<usize>) {
+        let mut warnings = Vec::new();
+        let secret_key = match settings.role {
+            Role::Mirror => "mirror.secret_file",
+            Role::Standalone | Role::Master => "master.secret_file",
+        };
+        match settings.policy() {
+            Ok((_, warning)) => warnings.extend(warning),
+            Err(e) => self.wrong(secret_key, e.to_string()),
+        }
+        #[cfg(feature = "publish")]
+        let users = self.inspect_users(settings, &mut warnings);
+        #[cfg(not(feature = "publish"))]
+        let users = None;
+        (warnings, users)
+    }
+
+    #[cfg(feature = "publish")]
+    fn inspect_users(&mut self, settings: &Settings, warnings: &mut Vec<String>) -> Option<usize> {
+        let publish = &settings.publish;
+        if publish.networks.is_any() {
+            warnings.push(
+                "publish.networks: everyone who reaches this server may publish without a login"
+                    .into(),
+            );
+        }
+        if settings.role == Role::Mirror {
+            return None;
+        }
+        let Some(path) = &publish.users else {
+            warnings.push(format!(
+                "no publish.users: without a login publishing is open to {}; nobody else may publish",
+                publish.networks
+            ));
+            return None;
+        };
+        match Users::read(path) {
+            Ok((users, warning)) => {
+                warnings.extend(warning);
+                if users.is_empty() {
+                    warnings.push(format!(
+                        "{} has no user; `crtmpserver passwd --file {} NAME` makes one",
+                        path.display(),
+                        path.display()
+                    ));
+                }
+                Some(users.len())
+            }
+            Err(e) => {
+                self.wrong("publish.users", e.to_string());
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, key: &str, message: impl Into<String>) {
+        let problem = self.layers.problem(key, message.into());
+        self.problems.push(problem);
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    fn networks(&mut self, key: &str, list: &List) -> Networks {
+        let mut networks = Networks::none();
+        for item in &list.0 {
+            if let Err(message) = networks.add(item) {
+                self.wrong(key, message);
+            }
+        }
+        networks
+    }
+
+    fn applications(&mut self, file: &File, settings: &mut Settings) {
+        if let Some(list) = &file.applications {
+            settings.applications = Applications::none();
+            if list.0.is_empty() {
+                self.wrong(
+                    "applications",
+                    "is empty; write at least one, such as [\"live\"]",
+                );
+            }
+            for name in &list.0 {
+                if let Err(message) = settings.applications.add(name) {
+                    self.wrong("applications", message);
+                }
+            }
+        }
+        for (alias, name) in &file.aliases {
+            if let Err(message) = settings.applications.add_alias(alias, name) {
+                self.wrong(&format!("aliases.{alias}"), message);
+            }
+        }
+    }
+
+    fn listen(&mut self, file: file::Listen, listen: &mut Listen) {
+        if let Some(list) = file.rtmp {
+            listen.rtmp = self.addresses("listen.rtmp", &list);
+        }
+        if let Some(list) = file.http {
+            listen.http = self.addresses("listen.http", &list);
+        }
+        if listen.rtmp.is_empty() && listen.http.is_empty() {
+            self.wrong(
+                "listen",
+                "nothing to listen on; write rtmp = [\"[::]:1935\"] or http = [\"[::]:8080\"]",
+            );
+        }
+        for address in &listen.http {
+            if address.port() != 0 && listen.rtmp.contains(address) {
+                self.wrong(
+                    "listen.http",
+                    format!("{address} is an address of listen.rtmp already"),
+                );
+            }
+        }
+    }
+
+    fn addresses(&mut self, key: &str, list: &List) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for item in &list.0 {
+            match item.parse::<SocketAddr>() {
+                Ok(a) if a.port() != 0 && addresses.contains(&a) => {
+                    self.wrong(key, format!("{item:?} is there twice"));
+                }
+                Ok(address) => addresses.push(address),
+                Err(_) => self.wrong(
+                    key,
+                    format!("{item:?} is no address and port; write \"[::]:1935\" for all, \"127.0.0.1:1935\" or \"[2001:db8::1]:1935\" for one"),
+                ),
+            }
+        }
+        addresses
+    }
+
+    #[cfg(feature = "publish")]
+    fn publish(&mut self, file: file::Publish, settings: &mut Settings) {
+        if settings.role == Role::Mirror {
+            for key in ["publish.users", "publish.takeover", "publish.networks"] {
+                if self.layers.says(key) {
+                    self.wrong(
+                        key,
+                        "has no meaning on a mirror, which takes no publisher; remove it",
+                    );
+                }
+            }
+            return;
+        }
+        if let Some(users) = file.users {
+            settings.publish.users = Some(self.path(&users));
+            settings.publish.networks = Networks::none();
+        }
+        if let Some(list) = file.networks {
+            settings.publish.networks = self.networks("publish.networks", &list);
+        }
+        settings.publish.takeover = file.takeover.unwrap_or_default();
+    }
+
+    fn master(&mut self, file: &file::Master, settings: &mut Settings) {
+        match (&file.secret_file, settings.role) {
+            (Some(_), Role::Mirror) => self.wrong(
+                "master.secret_file",
+                "has no meaning on a mirror; its secret is mirror.secret_file",
+            ),
+            (Some(path), _) => settings.secret_file = Some(self.path(path)),
+            (None, Role::Master) if settings.play.networks.is_empty() => self.wrong(
+                "master.secret_file",
+                "nobody could play from this master; name the file with the secret shared with its mirrors (`crtmpserver secret FILE` makes one), or networks in play.networks",
+            ),
+            (None, _) => {}
+        }
+    }
+
+    fn mirror(&mut self, file: file::Mirror, settings: &mut Settings) {
+        if settings.role != Role::Mirror {
+            for key in ["mirror.master", "mirror.secret_file", "mirror.streams"] {
+                if self.layers.says(key) {
+                    self.wrong(
+                        key,
+                        format!(
+                            "has no meaning on a {}; write role = \"mirror\" or remove it",
+                            settings.role
+                        ),
+                    );
+                }
+            }
+            return;
+        }
+        let Some(master) = file.master else {
+            self.wrong(
+                "mirror.master",
+                "is missing: a mirror needs its master; write master = \"rtmp://HOST\"",
+            );
+            return;
+        };
+        let master = match master.parse() {
+            Ok(master) => master,
+            Err(message) => return self.wrong("mirror.master", message),
+        };
+        let mut streams = Vec::new();
+        for item in file.streams.unwrap_or_default().0 {
+            match self.stream(&item, &settings.applications) {
+                Ok(stream) => streams.push(stream),
+                Err(message) => self.wrong("mirror.streams", message),
+            }
+        }
+        match (&file.secret_file, streams.is_empty()) {
+            (None, true) if !self.layers.says("mirror.streams") => self.wrong(
+                "mirror.secret_file",
+                "is missing: name the file with the secret that the master has too; or, for a foreign master, name mirror.streams",
+            ),
+            (Some(_), false) => self.wrong(
+                "mirror.streams",
+                "is for a foreign master, which knows no secret; remove it, or mirror.secret_file",
+            ),
+            _ => {}
+        }
+        settings.secret_file = file.secret_file.map(|path| self.path(&path));
+        settings.mirror = Some(Mirror { master, streams });
+    }
+
+    fn stream(&self, text: &str, applications: &Applications) -> Result<StreamName, String> {
+        let right = "write \"APPLICATION/STREAM\", such as \"live/event\"";
+        let (app, name) = text
+            .split_once('/')
+            .ok_or_else(|| format!("{text:?} is no stream; {right}"))?;
+        if applications
+            .resolve(app)
+            .is_none_or(|known| **known != *app)
+        {
+            return Err(format!(
+                "{app:?} is not in the list of applications; add it there"
+            ));
+        }
+        StreamName::new(app, name).map_err(|e| format!("{text:?}: {e}; {right}"))
+    }
+
+    fn relay(&mut self, file: &file::Relay, settings: &mut Settings) {
+        let relay = &mut settings.relay;
+        if let Some(Size(bytes)) = file.log_bytes {
+            relay.log_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
+        set_span(&mut relay.log_time, file.log_time);
+        set(&mut relay.log_frames, file.log_frames);
+        set(&mut relay.join, file.join);
+        set_span(&mut relay.join_max, file.join_max);
+        if let Some(grace) = file.grace {
+            relay.grace = grace.0;
+        }
+        let relay = settings.relay;
+        self.size_in_range("relay.log_bytes", relay.log_bytes, (1 << 20)..=(4 << 30));
+        self.in_range("relay.log_time", relay.log_time, 1..=600);
+        if !(64..=1_000_000).contains(&relay.log_frames) {
+            self.wrong(
+                "relay.log_frames",
+                format!("{} is not from 64 to 1000000", relay.log_frames),
+            );
+        }
+        if relay.join_max > relay.log_time {
+            self.wrong(
+                "relay.join_max",
+                "is longer than relay.log_time, and no more than that is kept",
+            );
+        }
+    }
+
+    fn limits(&mut self, file: &file::Limits, limits: &mut Limits) {
+        set(&mut limits.max_connections, file.max_connections);
+        set(
+            &mut limits.max_pending_per_address,
+            file.max_pending_per_address,
+        );
+        set(&mut limits.max_pending, file.max_pending);
+        set(&mut limits.max_streams, file.max_streams);
+        set(&mut limits.min_chunk_size, file.min_chunk_size);
+        for (key, value) in [
+            ("limits.max_connections", limits.max_connections),
+            (
+                "limits.max_pending_per_address",
+                limits.max_pending_per_address,
+            ),
+            ("limits.max_pending", limits.max_pending),
+            ("limits.max_streams", limits.max_streams),
+        ] {
+            if !(1..=10_000_000).contains(&value) {
+                self.wrong(key, format!("{value} is not from 1 to 10000000"));
+            }
+        }
+        if !(1..=MAX_CHUNK_SIZE).contains(&limits.min_chunk_size) {
+            self.wrong(
+                "limits.min_chunk_size",
+                format!(
+                    "{} is not from 1 to {MAX_CHUNK_SIZE}",
+                    limits.min_chunk_size
+                ),
+            );
+        }
+        for (key, size, value) in [
+            ("limits.max_audio", &mut limits.max_audio, file.max_audio),
+            ("limits.max_video", &mut limits.max_video, file.max_video),
+        ] {
+            if let Some(Size(bytes)) = value {
+                *size = usize::try_from(bytes).unwrap_or(usize::MAX);
+            }
+            // A message has at most 2^24 - 1 bytes (RTMP 1.0, section 5.3.1.2).
+            self.size_in_range(key, *size, 1024..=0x00ff_ffff);
+        }
+        for (key, time, value) in [
+            (
+                "limits.handshake_timeout",
+                &mut limits.handshake_timeout,
+                file.handshake_timeout,
+            ),
+            (
+                "limits.connect_timeout",
+                &mut limits.connect_timeout,
+                file.connect_timeout,
+            ),
+            (
+                "limits.idle_timeout",
+                &mut limits.idle_timeout,
+                file.idle_timeout,
+            ),
+            (
+                "limits.publish_timeout",
+                &mut limits.publish_timeout,
+                file.publish_timeout,
+            ),
+            ("limits.ping_after", &mut limits.ping_after, file.ping_after),
+            (
+                "limits.silence_timeout",
+                &mut limits.silence_timeout,
+                file.silence_timeout,
+            ),
+            (
+                "limits.send_timeout",
+                &mut limits.send_timeout,
+                file.send_timeout,
+            ),
+        ] {
+            set_span(time, value);
+            self.in_range(key, *time, 1..=86_400);
+        }
+        if limits.ping_after >= limits.silence_timeout {
+            self.wrong(
+                "limits.silence_timeout",
+                "must be longer than limits.ping_after, or no ping could be answered",
+            );
+        }
+    }
+
+    fn in_range(&mut self, key: &str, time: Duration, seconds: RangeInclusive<u64>) {
+        let ends = [*seconds.start(), *seconds.end()].map(Duration::from_secs);
+        let [least, most] = ends;
+        if time < least || time > most {
+            self.wrong(
+                key,
+                format!(
+                    "{} is not from {} to {}",
+                    Span(time),
+                    Span(least),
+                    Span(most)
+                ),
+            );
+        }
+    }
+
+    fn size_in_range(&mut self, key: &str, size: usize, range: RangeInclusive<usize>) {
+        if !range.contains(&size) {
+            let text = |n: usize| Size(u64::try_from(n).unwrap_or(u64::MAX)).to_string();
+            self.wrong(
+                key,
+                format!(
+                    "{} is not from {} to {}",
+                    text(size),
+                    text(*range.start()),
+                    text(*range.end())
+                ),
+            );
+        }
+    }
+}
+
+const SECONDS_0_TO_3600: RangeInclusive<u64> = 0..=3600;
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn set_span(target: &mut Duration, value: Option<Span>) {
+    set(target, value.map(|span| span.0));
+}

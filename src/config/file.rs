@@ -1,0 +1,113 @@
+//! The shape of the configuration file: one struct for each table, nothing checked beyond types.
+//!
+//! A field that is `None` here has a default that depends on the role; [`super::settings`] knows it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[cfg(feature = "publish")]
+use super::settings::Takeover;
+use super::settings::{Join, LogFormat, Role};
+use super::value::{Grace, List, Size, Span, Threads};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) role: Option<Role>,
+    pub(super) applications: Option<List>,
+    pub(super) aliases: BTreeMap<String, String>,
+    pub(super) listen: Listen,
+    #[cfg(feature = "publish")]
+    pub(super) publish: Publish,
+    pub(super) play: Play,
+    pub(super) master: Master,
+    pub(super) mirror: Mirror,
+    pub(super) relay: Relay,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+    pub(super) server: Server,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listen {
+    pub(super) rtmp: Option<List>,
+    pub(super) http: Option<List>,
+}
+
+#[cfg(feature = "publish")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Publish {
+    pub(super) users: Option<PathBuf>,
+    pub(super) takeover: Option<Takeover>,
+    pub(super) networks: Option<List>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Play {
+    pub(super) networks: Option<List>,
+    pub(super) wait: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Master {
+    pub(super) secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mirror {
+    pub(super) master: Option<String>,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) streams: Option<List>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Relay {
+    pub(super) log_bytes: Option<Size>,
+    pub(super) log_time: Option<Span>,
+    pub(super) log_frames: Option<usize>,
+    pub(super) grace: Option<Grace>,
+    pub(super) join: Option<Join>,
+    pub(super) join_max: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) max_connections: Option<usize>,
+    pub(super) max_pending_per_address: Option<usize>,
+    pub(super) max_pending: Option<usize>,
+    pub(super) handshake_timeout: Option<Span>,
+    pub(super) connect_timeout: Option<Span>,
+    pub(super) idle_timeout: Option<Span>,
+    pub(super) publish_timeout: Option<Span>,
+    pub(super) ping_after: Option<Span>,
+    pub(super) silence_timeout: Option<Span>,
+    pub(super) send_timeout: Option<Span>,
+    pub(super) min_chunk_size: Option<u32>,
+    pub(super) max_audio: Option<Size>,
+    pub(super) max_video: Option<Size>,
+    pub(super) max_streams: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) threads: Option<Threads>,
+    pub(super) stop_grace: Option<Span>,
+}

@@ -1,0 +1,348 @@
+//! Reading the layers and putting them on each other; every problem of types and keys is found, not
+//! just the first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::error::Kind;
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Error, Figment, Metadata, Profile, Provider, Source};
+use serde::Deserialize;
+
+use super::file::File;
+use super::{ENV_PREFIX, Problem, Sources};
+use crate::limits::{MAX_CONFIG_FILE, MAX_CONFIG_PROBLEMS};
+
+/// One layer: a parsed file, a variable, a flag.
+struct Layer {
+    name: String,
+    file: Option<PathBuf>,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        match &self.file {
+            Some(path) => Metadata::from(self.name.clone(), path.as_path()),
+            None => Metadata::named(self.name.clone()),
+        }
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// All layers on each other, and the texts of the files, to name lines.
+pub(super) struct Layers {
+    figment: Figment,
+    texts: BTreeMap<PathBuf, String>,
+}
+
+impl Layers {
+    /// Reads the files and takes the environment and the flags as they are given.
+    pub(super) fn read(sources: &Sources) -> Result<Self, Vec<Problem>> {
+        let mut layers = Self {
+            figment: Figment::new(),
+            texts: BTreeMap::new(),
+        };
+        let mut problems = Vec::new();
+        if let Some(main) = &sources.file {
+            let mut files = vec![main.clone()];
+            match beside(main) {
+                Ok(more) => files.extend(more),
+                Err(problem) => problems.push(problem),
+            }
+            for path in files {
+                match read_file(&path) {
+                    Ok((text, values)) => {
+                        layers.put(Layer {
+                            name: path.display().to_string(),
+                            file: Some(path.clone()),
+                            values,
+                        });
+                        layers.texts.insert(path, text);
+                    }
+                    Err(problem) => problems.push(problem),
+                }
+            }
+        }
+        for (name, text) in &sources.environment {
+            let Some(key) = name.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
+            let key = key.to_ascii_lowercase().replace("__", ".");
+            layers.put(single(name, &key, text));
+        }
+        for flag in &sources.flags {
+            layers.put(single(&flag.name, &flag.key, &flag.value));
+        }
+        if problems.is_empty() {
+            Ok(layers)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn put(&mut self, layer: Layer) {
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
+    }
+
+    /// The file's structs with what is right, and the problems of the rest: a key that does not fit
+    /// is noted, taken out, and the whole is tried again.
+    pub(super) fn extract(&self) -> (File, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut values = self
+            .figment
+            .data()
+            .ok()
+            .and_then(|mut data| data.remove(&Profile::Default))
+            .unwrap_or_default();
+        while problems.len() < MAX_CONFIG_PROBLEMS {
+            let error = match File::deserialize(&Value::from(values.clone())) {
+                Ok(file) => return (file, problems),
+                Err(error) => error,
+            };
+            let mut path = error.path.clone();
+            if let Kind::UnknownField(name, _) = &error.kind
+                && path.last() != Some(name)
+            {
+                path.push(name.clone());
+            }
+            let key = path.join(".");
+            problems.push(self.problem(&key, explain(&error.kind, &key)));
+            if !remove(&mut values, &path) {
+                break;
+            }
+        }
+        (File::default(), problems)
+    }
+
+    /// A problem with a key, placed where its value was written.
+    pub(super) fn problem(&self, key: &str, message: String) -> Problem {
+        Problem {
+            place: self.place(key),
+            key: key.to_owned(),
+            message,
+        }
+    }
+
+    /// Whether any layer says something of this key.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.figment.contains(key)
+    }
+
+    fn place(&self, key: &str) -> String {
+        // A key inside a list has no place of its own.
+        let mut key = key;
+        let metadata = loop {
+            match (self.figment.find_metadata(key), key.rsplit_once('.')) {
+                (Some(metadata), _) => break metadata,
+                (None, Some((parent, _))) => key = parent,
+                (None, None) => return String::new(),
+            }
+        };
+        match &metadata.source {
+            Some(Source::File(path)) => match self.texts.get(path).and_then(|t| line_of(t, key)) {
+                Some(line) => format!("{}:{line}", path.display()),
+                None => path.display().to_string(),
+            },
+            _ => metadata.name.to_string(),
+        }
+    }
+}
+
+/// `conf.d/*.toml` beside a file, by name.
+fn beside(main: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let folder = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let cannot = |e: std::io::Error| Problem {
+        place: folder.display().to_string(),
+        key: String::new(),
+        message: format!("cannot be read: {e}"),
+    };
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(cannot(e)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(cannot)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Result<(String, Dict), Problem> {
+    let problem = |place: String, message: String| Problem {
+        place,
+        key: String::new(),
+        message,
+    };
+    let name = || path.display().to_string();
+    let cannot = |e: std::io::Error| problem(name(), format!("cannot be read: {e}"));
+    let meta = fs::metadata(path).map_err(cannot)?;
+    if !meta.is_file() || meta.len() > MAX_CONFIG_FILE {
+        let message = format!("is not a regular file of at most {MAX_CONFIG_FILE} bytes");
+        return Err(problem(name(), message));
+    }
+    let text = fs::read_to_string(path).map_err(cannot)?;
+    let mut data = Toml::string(&text).data().map_err(|e| {
+        let (line, message) = toml_error(&e.to_string());
+        let place = line.map_or_else(name, |line| format!("{}:{line}", name()));
+        problem(place, message)
+    })?;
+    Ok((text, data.remove(&Profile::Default).unwrap_or_default()))
+}
+
+/// The line and the reason from the TOML parser's text, which spans several lines and shows the
+/// place by an arrow.
+fn toml_error(text: &str) -> (Option<usize>, String) {
+    let line = text
+        .split_once("at line ")
+        .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|digits| digits.parse().ok());
+    let reason: Vec<&str> = text
+        .lines()
+        .skip_while(|l| !l.trim_start_matches([' ', '|']).starts_with('^'))
+        .skip(1)
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let reason = if reason.is_empty() {
+        text.lines().next().unwrap_or(text).to_owned()
+    } else {
+        reason.join("; ")
+    };
+    (line, format!("is not TOML: {reason}"))
+}
+
+/// A layer of one key. The text is read as TOML-like value where it is one, else as a string.
+fn single(name: &str, key: &str, text: &str) -> Layer {
+    // Addresses begin with a bracket too, but are no lists.
+    let value = if text.parse::<std::net::SocketAddr>().is_ok() {
+        Value::from(text)
+    } else {
+        text.parse().unwrap_or_else(|e| match e {})
+    };
+    let values = figment::util::nest(key, value).into_dict();
+    Layer {
+        name: name.to_owned(),
+        file: None,
+        values: values.unwrap_or_default(),
+    }
+}
+
+/// What is wrong with a key, for people who write the file.
+fn explain(kind: &Kind, key: &str) -> String {
+    let list = |words: &[&str]| words.join(", ");
+    match kind {
+        Kind::UnknownField(_, known) if known.is_empty() => "is not known here".to_owned(),
+        Kind::UnknownField(..) if key == "publish" => {
+            "is not known: this program was built without publishing, it can only be a mirror"
+                .into()
+        }
+        Kind::UnknownField(_, known) => format!("is not known; what is known: {}", list(known)),
+        Kind::UnknownVariant(word, known) => format!("{word:?} is none of {}", list(known)),
+        Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
+            let wanted = if wanted.starts_with("struct ") || wanted == "a map" {
+                format!("a table: write [{key}]")
+            } else {
+                wanted.clone()
+            };
+            format!("found {found}, expected {wanted}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Takes a key out; one inside a list takes the list with it. False when there is nothing.
+fn remove(dict: &mut Dict, path: &[String]) -> bool {
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
+    match dict.get_mut(first) {
+        Some(Value::Dict(_, inner)) if !rest.is_empty() => {
+            remove(inner, rest) || dict.remove(first).is_some()
+        }
+        Some(_) => dict.remove(first).is_some(),
+        None => false,
+    }
+}
+
+/// The line on which a key is set; a plain search, as the parser keeps no places. `a.b.c` may be
+/// written `c` under `[a.b]` or `b.c` under `[a]`.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut table = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            table = header
+                .split(']')
+                .next()
+                .unwrap_or_default()
+                .trim_matches(['[', ' '])
+                .to_owned();
+            if table == key {
+                return Some(number.saturating_add(1));
+            }
+            continue;
+        }
+        let Some((name, _)) = line.split_once('=') else {
+            continue;
+        };
+        let name = name.trim().trim_matches('"');
+        let full = if table.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{table}.{name}")
+        };
+        if full == key {
+            return Some(number.saturating_add(1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_however_a_key_is_written() {
+        let text = "a = 1\n[relay]\n# log_time = 3\nlog_time = 2\n[x.y]\n\"z\" = 1\n[w]\nv.u = 2\n";
+        for (key, line) in [
+            ("a", 1),
+            ("relay", 2),
+            ("relay.log_time", 4),
+            ("x.y.z", 6),
+            ("w.v.u", 8),
+        ] {
+            assert_eq!(line_of(text, key), Some(line), "{key}");
+        }
+        assert_eq!(line_of(text, "log_time"), None);
+    }
+
+    #[test]
+    fn the_parser_s_text_becomes_one_line() {
+        let error = Toml::string("a = 1\nb = = 2\n")
+            .data()
+            .unwrap_err()
+            .to_string();
+        let (line, message) = toml_error(&error);
+        assert_eq!(line, Some(2));
+        assert!(
+            message.starts_with("is not TOML: ") && !message.contains('\n'),
+            "{message}"
+        );
+        assert_eq!(toml_error("odd\nmore"), (None, "is not TOML: odd".into()));
+    }
+}

@@ -1,0 +1,28 @@
+//! What is wrong with a configuration, where, and what would be right.
+
+use std::fmt;
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file and line, the variable or the flag that said it; empty when nobody did and a value
+    /// is missing.
+    pub place: String,
+    /// The key, with dots; empty when it is about a file as a whole.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.place, &self.key] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}

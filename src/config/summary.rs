@@ -1,0 +1,65 @@
+//! A good configuration in a few lines, for `crtmpserver check`.
+
+use super::{Loaded, Role, Span};
+
+impl Loaded {
+    /// Lines of a name and what it comes to: role, listeners, who may publish, who may play.
+    #[must_use]
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        let s = &self.settings;
+        let all = |addresses: &[std::net::SocketAddr]| {
+            let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            if texts.is_empty() {
+                "off".to_owned()
+            } else {
+                texts.join(", ")
+            }
+        };
+        let mut lines = vec![("role", s.role.to_string())];
+        if let Some(mirror) = &s.mirror {
+            let streams: Vec<String> = mirror.streams.iter().map(ToString::to_string).collect();
+            let what = match (streams.is_empty(), &s.secret_file) {
+                (false, _) => format!("a foreign server; streams {}", streams.join(", ")),
+                (true, Some(path)) => format!("secret in {}", path.display()),
+                (true, None) => "no stream yet".to_owned(),
+            };
+            lines.push(("master", format!("{}, {what}", mirror.master)));
+        }
+        lines.push(("rtmp", all(&s.listen.rtmp)));
+        lines.push(("http", all(&s.listen.http)));
+        let applications: Vec<&str> = s.applications.names().map(|n| &**n).collect();
+        lines.push(("applications", applications.join(", ")));
+        lines.push(("publish", self.publishers()));
+        lines.push(("play", self.players()));
+        let grace = s.relay.grace.map_or_else(
+            || "until their source is back".to_owned(),
+            |d| format!("{} for their source", Span(d)),
+        );
+        lines.push(("streams wait", grace));
+        lines
+    }
+
+    fn publishers(&self) -> String {
+        let publish = &self.settings.publish;
+        if self.settings.role == Role::Mirror {
+            return "nobody: this is a mirror".to_owned();
+        }
+        let users = match (&publish.users, self.users) {
+            (Some(path), Some(n)) => {
+                format!("{n} users of {} with their passwords", path.display())
+            }
+            _ => "no users".to_owned(),
+        };
+        format!("{users}; without a login: {}", publish.networks)
+    }
+
+    fn players(&self) -> String {
+        let networks = &self.settings.play.networks;
+        match (&self.settings.secret_file, self.settings.role) {
+            (Some(path), Role::Master | Role::Standalone) if !networks.is_any() => {
+                format!("mirrors with the secret in {}; {networks}", path.display())
+            }
+            _ => networks.to_string(),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+
+fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn from_text(text: &str) -> Result<Loaded, Vec<Problem>> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "c.toml", text);
+    load(&Sources {
+        file: Some(file),
+        ..Sources::default()
+    })
+}
+
+fn from_environment(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
+    let own = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+    load(&Sources {
+        environment: pairs.iter().map(own).collect(),
+        ..Sources::default()
+    })
+}
+
+/// Key and message of each problem.
+fn problems(text: &str) -> Vec<(String, String)> {
+    let problems = from_text(text).unwrap_err();
+    problems.into_iter().map(|p| (p.key, p.message)).collect()
+}
+
+fn keys(text: &str) -> Vec<String> {
+    problems(text).into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn without_anything_it_is_a_standalone_open_to_loopback() {
+    let loaded = load(&Sources::default()).unwrap();
+    let s = loaded.settings;
+    assert_eq!(s, Settings::default());
+    assert_eq!(s.role, Role::Standalone);
+    assert_eq!(s.listen.rtmp, ["[::]:1935".parse().unwrap()]);
+    assert_eq!(s.listen.http, ["[::]:8080".parse().unwrap()]);
+    assert!(s.publish.networks.contains("127.0.0.1".parse().unwrap()));
+    assert!(!s.publish.networks.contains("10.0.0.1".parse().unwrap()));
+    assert!(
+        loaded.warnings.iter().any(|w| w.contains("127.0.0.0/8")),
+        "said at start"
+    );
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn each_layer_replaces_single_keys_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[relay]\nlog_time = \"11s\"\njoin_max = \"1s\"\ngrace = \"1s\"\nlog_frames = 100\n[log]\nlevel = \"error\"\n";
+    let file = write(dir.path(), "c.toml", text);
+    write(
+        dir.path(),
+        "conf.d/20.toml",
+        "[relay]\nlog_frames = 200\ngrace = \"2s\"\n",
+    );
+    write(
+        dir.path(),
+        "conf.d/10.toml",
+        "[relay]\nlog_frames = 150\njoin_max = \"2s\"\n",
+    );
+    write(dir.path(), "conf.d/.hidden.toml", "nonsense");
+    write(dir.path(), "conf.d/30.toml~", "nonsense");
+    let flag = |key: &str, value: &str| Flag {
+        name: "--set".into(),
+        key: key.into(),
+        value: value.into(),
+    };
+    let loaded = load(&Sources {
+        file: Some(file),
+        environment: vec![
+            ("CRTMPSERVER_RELAY__GRACE".into(), "3s".into()),
+            ("CRTMPSERVER_LOG__LEVEL".into(), "debug".into()),
+            ("PATH".into(), "/bin".into()),
+        ],
+        flags: vec![flag("log.level", "trace"), flag("listen.rtmp", "[::1]:7")],
+    });
+    let s = loaded.unwrap().settings;
+    assert_eq!(s.relay.log_time.as_secs(), 11, "file");
+    assert_eq!(s.relay.join_max.as_secs(), 2, "conf.d/10");
+    assert_eq!(s.relay.log_frames, 200, "conf.d/20");
+    assert_eq!(s.relay.grace.unwrap().as_secs(), 3, "environment");
+    assert_eq!(s.log.level, "trace", "flag");
+    assert_eq!(s.listen.rtmp, ["[::1]:7".parse().unwrap()]);
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn the_environment_knows_lists_numbers_and_words() {
+    let s = from_environment(&[
+        ("CRTMPSERVER_APPLICATIONS", "[live, \"test\"]"),
+        ("CRTMPSERVER_LISTEN__RTMP", "[\"127.0.0.1:0\", \"[::1]:0\"]"),
+        ("CRTMPSERVER_LISTEN__HTTP", "[]"),
+        ("CRTMPSERVER_SERVER__THREADS", "3"),
+        ("CRTMPSERVER_RELAY__LOG_BYTES", "32MiB"),
+        ("CRTMPSERVER_PLAY__NETWORKS", "10.0.0.0/8"),
+        ("CRTMPSERVER_ALIASES__SIMPLE", "live"),
+    ])
+    .unwrap()
+    .settings;
+    assert_eq!(s.applications.names().count(), 2);
+    assert!(s.applications.resolve("simple").is_some());
+    assert_eq!((s.listen.rtmp.len(), s.listen.http.len()), (2, 0));
+    assert_eq!(s.server.threads.unwrap().get(), 3);
+    assert_eq!(s.relay.log_bytes, 32 << 20);
+    assert_eq!(s.play.networks.to_string(), "10.0.0.0/8");
+    let problem = &from_environment(&[("CRTMPSERVER_RELAY__LOG_TIME", "10")]).unwrap_err()[0];
+    assert_eq!(
+        (problem.place.as_str(), problem.key.as_str()),
+        ("CRTMPSERVER_RELAY__LOG_TIME", "relay.log_time")
+    );
+    let problem = &from_environment(&[("CRTMPSERVER_ROLL", "x")]).unwrap_err()[0];
+    assert_eq!(
+        (problem.place.as_str(), problem.key.as_str()),
+        ("CRTMPSERVER_ROLL", "roll")
+    );
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn every_problem_is_told_with_its_line_and_what_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "rol = \"master\"\n[listen]\nrtmp = [\"1935\", \"nope\"]\n[relay]\nlog_time = 20\njoin = \"middle\"\n[limits]\nmax_streams = \"many\"\n[play]\nnetworks = [\"10.0.0.0/99\"]\n";
+    let file = write(dir.path(), "c.toml", text);
+    let name = file.display().to_string();
+    let told: Vec<String> = load(&Sources {
+        file: Some(file),
+        ..Sources::default()
+    })
+    .unwrap_err()
+    .iter()
+    .map(ToString::to_string)
+    .collect();
+    let expected = [
+        (8, "limits.max_streams", "expected usize"),
+        (6, "relay.join", "gop, keyframe"),
+        (5, "relay.log_time", "such as \"20s\""),
+        (1, "rol", "role, applications"),
+        (3, "listen.rtmp", "\"1935\" is no address"),
+        (3, "listen.rtmp", "\"nope\" is no address"),
+        (10, "play.networks", "\"10.0.0.0/8\""),
+    ];
+    for (line, key, part) in expected {
+        let start = format!("{name}:{line}: {key}: ");
+        assert!(
+            told.iter()
+                .any(|t| t.starts_with(&start) && t.contains(part)),
+            "{start}…{part} in {told:#?}"
+        );
+    }
+    // Nothing is left to listen on, because no address was good.
+    assert!(told.len() <= expected.len() + 1, "{told:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there() {
+    let problem = &from_text("role = \n").unwrap_err()[0];
+    assert!(problem.place.ends_with("c.toml:1"), "{problem}");
+    assert!(!problem.to_string().contains('\n'));
+    let missing = load(&Sources {
+        file: Some("/nonexistent/c.toml".into()),
+        ..Sources::default()
+    });
+    assert!(
+        missing.unwrap_err()[0]
+            .to_string()
+            .contains("/nonexistent/c.toml: cannot be read")
+    );
+    let folder = load(&Sources {
+        file: Some(std::env::temp_dir()),
+        ..Sources::default()
+    });
+    assert!(folder.is_err());
+    assert_eq!(
+        keys("relay = 5\nrole = \"mirror\"\n[mirror]\nmaster=\"rtmp://m\"\nstreams=[\"live/x\"]\n"),
+        ["relay"]
+    );
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn a_master_needs_someone_who_may_play() {
+    assert_eq!(keys("role = \"master\"\n"), ["master.secret_file"]);
+    let s = from_text("role = \"master\"\n[play]\nnetworks = [\"10.0.0.0/8\"]\n").unwrap();
+    assert!(s.settings.policy().unwrap().0.closed);
+    assert_eq!(
+        keys("role = \"master\"\n[master]\nsecret_file = \"none\"\n"),
+        ["master.secret_file"]
+    );
+    assert_eq!(
+        keys("role = \"master\"\n[mirror]\nmaster = \"rtmp://x\"\n[play]\nnetworks = [\"any\"]\n"),
+        ["mirror.master"]
+    );
+}
+
+#[test]
+fn a_mirror_needs_its_master_and_the_secret() {
+    assert_eq!(keys("role = \"mirror\"\n"), ["mirror.master"]);
+    assert_eq!(
+        keys("role = \"mirror\"\n[mirror]\nmaster = \"http://x\"\n"),
+        ["mirror.master"]
+    );
+    assert_eq!(
+        keys("role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n"),
+        ["mirror.secret_file"]
+    );
+    let foreign = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n";
+    let s = from_text(&format!("{foreign}streams = [\"live/a\", \"live/b/c\"]\n"))
+        .unwrap()
+        .settings;
+    assert_eq!(s.mirror.unwrap().streams.len(), 2);
+    assert_eq!(s.relay.grace, None, "a mirror waits for ever");
+    assert_eq!(
+        keys(&format!(
+            "{foreign}streams = [\"live\", \"vod/x\", \"live/..\"]\n"
+        )),
+        ["mirror.streams"; 3]
+    );
+    assert_eq!(
+        keys(&format!(
+            "{foreign}streams = [\"live/a\"]\nsecret_file = \"s\"\n"
+        )),
+        ["mirror.streams", "mirror.secret_file"]
+    );
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "s", "0123456789abcdef\n");
+    let file = write(
+        dir.path(),
+        "c.toml",
+        &format!("{foreign}secret_file = \"s\"\n"),
+    );
+    let loaded = load(&Sources {
+        file: Some(file),
+        ..Sources::default()
+    })
+    .unwrap();
+    assert_eq!(
+        loaded.settings.secret_file,
+        Some(dir.path().join("s")),
+        "beside the file"
+    );
+    let (policy, _) = loaded.settings.policy().unwrap();
+    assert!(policy.publishers.is_none() && policy.secret.is_some());
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn a_mirror_has_no_publishers() {
+    let text = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\nstreams = [\"live/a\"]\n[publish]\nusers = \"u\"\n[master]\nsecret_file = \"s\"\n";
+    assert_eq!(keys(text), ["publish.users", "master.secret_file"]);
+}
+
+#[test]
+#[cfg(not(feature = "publish"))]
+fn this_build_is_a_mirror_and_nothing_else() {
+    assert_eq!(Role::default(), Role::Mirror);
+    assert_eq!(
+        keys("role = \"master\"\n[play]\nnetworks = [\"any\"]\n"),
+        ["role"]
+    );
+    let mirror = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\nstreams = [\"live/a\"]\n";
+    let told = problems(&format!("{mirror}[publish]\nusers = \"u\"\n"));
+    assert!(
+        told[0].0 == "publish" && told[0].1.contains("without publishing"),
+        "{told:?}"
+    );
+}
+
+#[test]
+#[cfg(feature = "publish")]
+fn users_close_publishing_without_a_login() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "users", "# nobody\n");
+    let text = "[publish]\nusers = \"users\"\n";
+    let load_text = |text: &str| {
+        load(&Sources {
+            file: Some(write(dir.path(), "c.toml", text)),
+            ..Sources::default()
+        })
+    };
+    let loaded = load_text(text).unwrap();
+    assert!(loaded.settings.publish.networks.is_empty());
+    assert_eq!(loaded.users, Some(0));
+    assert!(loaded.warnings.iter().any(|w| w.contains("has no user")));
+    let kept = load_text(&format!("{text}networks = [\"loopback\"]\n")).unwrap();
+    assert!(!kept.settings.publish.networks.is_empty());
+    write(dir.path(), "users", "ann:secret\nbob:secret\n");
+    let problem = load_text(text).unwrap_err().remove(0);
+    assert!(
+        problem.message.contains("line 1") && problem.message.contains("line 2"),
+        "{problem}"
+    );
+    assert!(!problem.message.contains("secret"), "{problem}");
+}
+
+#[test]
+fn numbers_have_bounds() {
+    let base = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\nstreams = [\"live/a\"]\n";
+    for (table, line, key) in [
+        ("relay", "log_bytes = \"1B\"", "relay.log_bytes"),
+        ("relay", "log_frames = 63", "relay.log_frames"),
+        ("relay", "join_max = \"21s\"", "relay.join_max"),
+        ("limits", "min_chunk_size = 0", "limits.min_chunk_size"),
+        ("limits", "max_streams = 0", "limits.max_streams"),
+        ("limits", "max_audio = \"16MiB\"", "limits.max_audio"),
+        ("limits", "ping_after = \"60s\"", "limits.silence_timeout"),
+        ("limits", "idle_timeout = \"0s\"", "limits.idle_timeout"),
+        ("server", "threads = 0", "server.threads"),
+        ("server", "stop_grace = \"2h\"", "server.stop_grace"),
+        ("log", "level = \"loud\"", "log.level"),
+        ("listen", "rtmp = [\"[::]:1\", \"[::]:1\"]", "listen.rtmp"),
+        ("listen", "rtmp = [\"[::]:8080\"]", "listen.http"),
+        ("listen", "rtmp = []\nhttp = []", "listen"),
+    ] {
+        let found = keys(&format!("{base}[{table}]\n{line}\n"));
+        assert!(found.iter().any(|k| k == key), "{line}: {found:?}");
+    }
+    let good = "[limits]\nmin_chunk_size = 1\nmax_streams = 1\n[relay]\nlog_frames = 64\n[listen]\nrtmp = [\"[::]:0\", \"[::]:0\"]\n";
+    assert!(from_text(&format!("{base}{good}")).is_ok());
+}
+
+#[test]
+fn more_problems_than_anyone_reads_do_not_hold_it_up() {
+    let text: String = (0..5000).map(|n| format!("k{n} = 1\n")).collect();
+    assert_eq!(
+        from_text(&text).unwrap_err().len(),
+        crate::limits::MAX_CONFIG_PROBLEMS
+    );
+}
+
+/// The three files of `etc/`.
+#[cfg(feature = "publish")]
+mod shipped {
+    use super::*;
+
+    const STANDALONE: &str = include_str!("../../etc/crtmpserver.toml");
+    const MASTER: &str = include_str!("../../etc/master.toml");
+    const MIRROR: &str = include_str!("../../etc/mirror.toml");
+
+    /// With the absolute paths of an installation moved beside the file.
+    fn check(text: &str) -> Loaded {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "users", "");
+        write(dir.path(), "secret", "0123456789abcdef");
+        let text = text.replace("/etc/crtmpserver/", "");
+        load(&Sources {
+            file: Some(write(dir.path(), "c.toml", &text)),
+            ..Sources::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn each_is_good() {
+        assert_eq!(check(STANDALONE).settings, Settings::default());
+        assert_eq!(check(MASTER).settings.role, Role::Master);
+        let mirror = check(MIRROR).settings;
+        assert_eq!(mirror.role, Role::Mirror);
+        assert_eq!(mirror.relay.grace, None);
+    }
+
+    #[test]
+    fn each_is_a_dozen_lines_of_substance() {
+        for text in [STANDALONE, MASTER, MIRROR] {
+            let prose = |l: &str| l.starts_with("# ") || l == "#" || l.is_empty();
+            let substance = text.lines().filter(|l| !prose(l)).count();
+            assert!((6..=32).contains(&substance), "{substance}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_in_comments_are_the_built_in_ones() {
+        let mut shown = 0;
+        let mut text = String::new();
+        for line in STANDALONE.lines() {
+            let is_default = |l: &str| l.chars().next().is_some_and(char::is_alphabetic);
+            match line.strip_prefix('#').filter(|l| is_default(l)) {
+                // The one default that is "none".
+                Some(rest) if rest.starts_with("users = ") => {}
+                Some(rest) => {
+                    shown += 1;
+                    text += rest;
+                }
+                None => text += line,
+            }
+            text.push('\n');
+        }
+        assert!(shown >= 15, "{shown}");
+        assert_eq!(check(&text).settings, Settings::default());
+    }
+
+    #[test]
+    fn a_summary_says_who_publishes_and_who_plays() {
+        let text = |loaded: Loaded| -> String {
+            let line = |(name, what): (&str, String)| format!("{name}: {what}\n");
+            loaded.summary().into_iter().map(line).collect()
+        };
+        let standalone = text(check(STANDALONE));
+        assert!(standalone.contains("publish: no users; without a login: 127.0.0.0/8, ::1/128"));
+        assert!(standalone.contains("play: everyone"));
+        let master = text(check(MASTER));
+        assert!(
+            master.contains("0 users of") && master.contains("play: mirrors with the secret in")
+        );
+        let mirror = text(check(MIRROR));
+        assert!(mirror.contains("publish: nobody") && mirror.contains("master.example.org:1935"));
+    }
+}
