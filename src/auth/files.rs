@@ -1,8 +1,8 @@
 //! Reading the files that hold secrets: bounded, and with a word when others can read them.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::limits::MAX_USERS_FILE;
@@ -34,11 +34,13 @@ pub(super) struct PrivateFile {
     /// Set when more people than its owner and group can read or change it.
     pub(super) warning: Option<String>,
     /// What tells this version of the file from another.
+    #[cfg(feature = "publish")]
     pub(super) stamp: Stamp,
 }
 
 /// What tells one version of a file from another: a file that is replaced has another inode, one
 /// that is written in place another time or size.
+#[cfg(feature = "publish")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: u64,
@@ -47,6 +49,7 @@ pub(super) struct Stamp {
     nanoseconds: i64,
 }
 
+#[cfg(feature = "publish")]
 impl Stamp {
     fn of(meta: &std::fs::Metadata) -> Self {
         Self {
@@ -61,6 +64,23 @@ impl Stamp {
     pub(super) fn read(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|meta| Self::of(&meta))
     }
+}
+
+/// The group that the server runs as, in an installation.
+const GROUP: &str = "crtmpserver";
+
+/// Lets the server read a file that root has just made for it: root:crtmpserver, mode 0640. Without
+/// that group, or made by someone else, it stays as it is.
+///
+/// # Errors
+/// The system refuses.
+pub fn give_to_server(file: &File) -> std::io::Result<()> {
+    let group = nix::unistd::Group::from_name(GROUP).ok().flatten();
+    if let Some(group) = group.filter(|_| nix::unistd::geteuid().is_root()) {
+        fchown(file, None, Some(group.gid.as_raw()))?;
+        file.set_permissions(Permissions::from_mode(0o640))?;
+    }
+    Ok(())
 }
 
 /// Reads a regular file of at most [`MAX_USERS_FILE`] bytes.
@@ -107,6 +127,7 @@ pub(super) fn read_private(path: &Path) -> Result<PrivateFile, FileError> {
     Ok(PrivateFile {
         text,
         warning,
+        #[cfg(feature = "publish")]
         stamp: Stamp::of(&meta),
     })
 }
@@ -114,7 +135,6 @@ pub(super) fn read_private(path: &Path) -> Result<PrivateFile, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn loose_modes_are_told_and_large_files_refused() {
@@ -122,7 +142,7 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(&path, vec![b'x'; MAX_USERS_FILE]).unwrap();
         for (mode, loose) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert_eq!(
                 read_private(&path).unwrap().warning.is_some(),
                 loose,

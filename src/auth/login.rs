@@ -64,7 +64,8 @@ impl Logins {
         let mut state = self.lock();
         self.reload(&mut state);
         let State { users, book, .. } = &mut *state;
-        let outcome = book.step(users, query, peer, random, now);
+        let at = Moment { peer, random, now };
+        let outcome = book.step(users, query, &at);
         drop(state);
         outcome.answer(query, peer)
     }
@@ -168,6 +169,13 @@ impl Outcome {
     }
 }
 
+/// What a step depends on beside what the client sent.
+struct Moment {
+    peer: IpAddr,
+    random: [u8; 16],
+    now: Instant,
+}
+
 /// The pure part: challenges given and failures counted.
 struct Book {
     challenges: Challenges,
@@ -182,14 +190,8 @@ impl Book {
         }
     }
 
-    fn step(
-        &mut self,
-        users: &Users,
-        query: &adobe::Query<'_>,
-        peer: IpAddr,
-        random: [u8; 16],
-        now: Instant,
-    ) -> Outcome {
+    fn step(&mut self, users: &Users, query: &adobe::Query<'_>, at: &Moment) -> Outcome {
+        let Moment { peer, random, now } = *at;
         let Some(user) = query.user.filter(|user| user.len() <= MAX_NAME) else {
             return Outcome::NeedUser;
         };

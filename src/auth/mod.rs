@@ -13,12 +13,14 @@ mod files;
 mod login;
 mod mirror;
 mod networks;
+#[cfg(feature = "publish")]
+pub mod passwd;
 mod policy;
 #[cfg(feature = "publish")]
 mod users;
 
 pub use apps::Applications;
-pub use files::FileError;
+pub use files::{FileError, give_to_server};
 pub use mirror::{Secret, new_secret};
 pub use networks::Networks;
 pub use policy::{Connect, Decision, Identity, Policy, PolicyConfig, Publishers, Reason, Refusal};

@@ -332,5 +332,5 @@ fn reject(code: &'static str, description: &str, reason: Reason) -> Decision {
     Decision::Reject(refusal(code, description, reason))
 }
 
-#[cfg(all(test, feature = "publish"))]
+#[cfg(test)]
 mod tests;

@@ -245,7 +245,7 @@ fn single(name: &str, key: &str, text: &str) -> Layer {
 fn explain(kind: &Kind, key: &str) -> String {
     let list = |words: &[&str]| words.join(", ");
     match kind {
-        Kind::UnknownField(_, known) if known.is_empty() => "is not known here".to_owned(),
+        Kind::UnknownField(_, []) => "is not known here".to_owned(),
         Kind::UnknownField(..) if key == "publish" => {
             "is not known: this program was built without publishing, it can only be a mirror"
                 .into()
@@ -255,6 +255,8 @@ fn explain(kind: &Kind, key: &str) -> String {
         Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
             let wanted = if wanted.starts_with("struct ") || wanted == "a map" {
                 format!("a table: write [{key}]")
+            } else if matches!(wanted.as_str(), "usize" | "u32" | "u64") {
+                "a whole number".to_owned()
             } else {
                 wanted.clone()
             };

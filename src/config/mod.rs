@@ -24,6 +24,8 @@ mod value;
 
 use std::path::PathBuf;
 
+use crate::limits::MAX_CONFIG_PROBLEMS;
+
 pub use problem::Problem;
 pub use settings::{
     Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server, Settings, Takeover,
@@ -73,6 +75,9 @@ pub struct Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
     let layers = layers::Layers::read(sources)?;
     let (file, mut problems) = layers.extract();
+    if problems.len() >= MAX_CONFIG_PROBLEMS {
+        return Err(problems);
+    }
     let base = sources
         .file
         .as_deref()

@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 use super::value::MasterUrl;
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
-use crate::limits::Limits;
+use crate::limits::{GRACE, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP};
 use crate::media::StreamName;
+use crate::relay;
+use crate::telemetry::logging;
 
 /// What this process is in the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -64,6 +66,16 @@ pub enum Takeover {
     Always,
     /// It is refused.
     Never,
+}
+
+impl From<LogFormat> for logging::Form {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Auto => Self::Auto,
+            LogFormat::Text => Self::Text,
+            LogFormat::Journal => Self::Journal,
+        }
+    }
 }
 
 /// Where a viewer begins.
@@ -219,6 +231,37 @@ impl Settings {
         Ok((config, warning))
     }
 
+    /// How the hub keeps streams.
+    #[must_use]
+    pub fn hub(&self) -> relay::HubConfig {
+        relay::HubConfig {
+            log_bytes: self.relay.log_bytes,
+            log_time: self.relay.log_time,
+            log_frames: self.relay.log_frames,
+            grace: self.relay.grace,
+            // Whoever stopped on purpose may come back too, but not for ever.
+            clean_grace: self.relay.grace.unwrap_or(GRACE),
+            takeover: match self.publish.takeover {
+                Takeover::Silent => relay::Takeover::Silent,
+                Takeover::Always => relay::Takeover::Always,
+                Takeover::Never => relay::Takeover::Never,
+            },
+            max_streams: self.limits.max_streams,
+            ..relay::HubConfig::default()
+        }
+    }
+
+    /// Where viewers begin.
+    #[must_use]
+    pub const fn join_mode(&self) -> relay::JoinMode {
+        match self.relay.join {
+            Join::Gop => relay::JoinMode::Gop {
+                max: self.relay.join_max,
+            },
+            Join::Keyframe => relay::JoinMode::Keyframe,
+        }
+    }
+
     /// The role's defaults; a [`Role::Mirror`] made by this has no master yet.
     #[must_use]
     pub fn for_role(role: Role) -> Self {
@@ -248,15 +291,15 @@ impl Settings {
             secret_file: None,
             mirror: None,
             relay: Relay {
-                log_bytes: 16 << 20,
-                log_time: Duration::from_secs(20),
-                log_frames: 4096,
+                log_bytes: LOG_BYTES,
+                log_time: LOG_TIME,
+                log_frames: LOG_FRAMES,
                 grace: match role {
                     Role::Mirror => None,
-                    Role::Standalone | Role::Master => Some(Duration::from_secs(30)),
+                    Role::Standalone | Role::Master => Some(GRACE),
                 },
                 join: Join::Gop,
-                join_max: Duration::from_secs(4),
+                join_max: MAX_JOIN_GOP,
             },
             limits: Limits::default(),
             log: Log {

@@ -46,7 +46,7 @@ impl Loaded {
         }
         let users = match (&publish.users, self.users) {
             (Some(path), Some(n)) => {
-                format!("{n} users of {} with their passwords", path.display())
+                format!("the users of {} ({n})", path.display())
             }
             _ => "no users".to_owned(),
         };

@@ -4,6 +4,14 @@ use super::*;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
 
+fn at(random: u8, now: Instant) -> Moment {
+    Moment {
+        peer: PEER,
+        random: [random; 16],
+        now,
+    }
+}
+
 fn users() -> Users {
     let verifier = adobe::verifier("ann", "salt", "secret");
     Users::parse(&format!("ann:adobe1:salt:{verifier}\n"))
@@ -16,7 +24,7 @@ fn ask(book: &mut Book, user: &str, random: u8, now: Instant) -> (String, String
         user: Some(user),
         ..Default::default()
     };
-    match book.step(&users(), &query, PEER, [random; 16], now) {
+    match book.step(&users(), &query, &at(random, now)) {
         Outcome::Challenge { salt, challenge } => (salt, challenge),
         other => panic!("{other:?}"),
     }
@@ -29,7 +37,7 @@ fn reply(book: &mut Book, user: &str, opaque: &str, response: &str, now: Instant
         response: Some(response),
         opaque: Some(opaque),
     };
-    book.step(&users(), &query, PEER, [0; 16], now)
+    book.step(&users(), &query, &at(0, now))
 }
 
 fn right(salt: &str, opaque: &str) -> String {
@@ -126,10 +134,7 @@ fn an_endless_name_is_asked_for_another() {
         user: Some(&long),
         ..Default::default()
     };
-    assert_eq!(
-        book.step(&users(), &query, PEER, [0; 16], now),
-        Outcome::NeedUser
-    );
+    assert_eq!(book.step(&users(), &query, &at(0, now)), Outcome::NeedUser);
 }
 
 #[test]

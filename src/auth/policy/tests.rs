@@ -1,3 +1,5 @@
+#![cfg(feature = "publish")]
+
 use std::path::Path;
 
 use super::*;

@@ -1,0 +1,278 @@
+//! The command line.
+//!
+//! `crtmpserver [FILE]` runs the server, `check` tells what is wrong with a configuration, `passwd`
+//! and `secret` make the files that hold users and the mirrors' secret, `demo` shows it all. Exit
+//! codes are those of sysexits.
+
+mod check;
+mod output;
+#[cfg(feature = "publish")]
+mod passwd;
+mod secret;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Flag, Loaded, Problem, Sources};
+use crate::telemetry::logging;
+
+/// A usage error.
+const EX_USAGE: u8 = 64;
+/// The system refuses something: a port in use, no threads.
+const EX_OSERR: u8 = 71;
+/// A file cannot be read or written.
+const EX_IOERR: u8 = 74;
+/// The configuration is wrong.
+const EX_CONFIG: u8 = 78;
+
+/// The version, and what was left out of it.
+const VERSION: &str = if cfg!(feature = "publish") {
+    concat!(env!("CARGO_PKG_VERSION"), " (features: publish)")
+} else {
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " (features: none; a mirror only, built without publishing)"
+    )
+};
+
+/// Live-streaming server: one RTMP encoder, any number of mirrors, any number of viewers.
+#[derive(Debug, Parser)]
+#[command(name = "crtmpserver", version = VERSION, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Where the settings come from.
+#[derive(Debug, Default, Args)]
+struct SettingsArgs {
+    /// Configuration (TOML); without it, built-in defaults: a standalone server on 1935 and 8080
+    file: Option<PathBuf>,
+    /// What this server is: standalone, master or mirror
+    #[arg(long)]
+    role: Option<String>,
+    /// Address for RTMP, such as [::]:1935; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    rtmp: Vec<String>,
+    /// Address for HTTP, such as [::]:8080; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    http: Vec<String>,
+    /// The master of a mirror, such as rtmp://master.example.org
+    #[arg(long, value_name = "URL")]
+    master: Option<String>,
+    /// Log level: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Any key of the configuration, such as relay.grace=1m; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is wrong with a configuration, where, and what would be right
+    Check(SettingsArgs),
+    /// Give a publisher a password, or take a publisher out
+    #[cfg(feature = "publish")]
+    Passwd(passwd::PasswdArgs),
+    /// Make the secret that a master shares with its mirrors
+    Secret(secret::SecretArgs),
+    /// Show a master, two mirrors and an encoder at work, in one process
+    #[cfg(feature = "publish")]
+    Demo,
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nobody may be there to read it.
+            drop(e.print());
+            return if e.use_stderr() {
+                ExitCode::from(EX_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.command {
+        None => run(&cli.settings),
+        Some(Command::Check(args)) => check::run(&args),
+        #[cfg(feature = "publish")]
+        Some(Command::Passwd(args)) => passwd::run(&args),
+        Some(Command::Secret(args)) => secret::run(&args),
+        #[cfg(feature = "publish")]
+        Some(Command::Demo) => crate::demo::run(),
+    }
+}
+
+fn run(args: &SettingsArgs) -> ExitCode {
+    let loaded = match load(args) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    let log = &loaded.settings.log;
+    if let Err(message) = logging::init(&log.level, log.format.into()) {
+        output::error(&message);
+        return ExitCode::from(EX_CONFIG);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match crate::daemon::run(loaded.settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            output::error(&e.to_string());
+            ExitCode::from(EX_OSERR)
+        }
+    }
+}
+
+fn load(args: &SettingsArgs) -> Result<Loaded, Vec<Problem>> {
+    config::load(&Sources {
+        file: args.file.clone(),
+        environment: environment(),
+        flags: args.flags(),
+    })
+}
+
+/// One line for each problem.
+fn refuse(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        output::error(&problem.to_string());
+    }
+    ExitCode::from(EX_CONFIG)
+}
+
+/// The variables that are settings; one that is not UTF-8 is none of ours.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with(config::ENV_PREFIX))
+        .collect()
+}
+
+impl SettingsArgs {
+    fn flags(&self) -> Vec<Flag> {
+        let one = |name: &str, key: &str, value: &str| Flag {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let word = |text: &String| format!("{text:?}");
+        let list = |items: &[String]| {
+            format!(
+                "[{}]",
+                items.iter().map(word).collect::<Vec<_>>().join(", ")
+            )
+        };
+        let mut flags = Vec::new();
+        flags.extend(self.role.as_ref().map(|v| one("--role", "role", &word(v))));
+        if !self.rtmp.is_empty() {
+            flags.push(one("--rtmp", "listen.rtmp", &list(&self.rtmp)));
+        }
+        if !self.http.is_empty() {
+            flags.push(one("--http", "listen.http", &list(&self.http)));
+        }
+        flags.extend(
+            self.master
+                .as_ref()
+                .map(|v| one("--master", "mirror.master", &word(v))),
+        );
+        flags.extend(
+            self.log
+                .as_ref()
+                .map(|v| one("--log", "log.level", &word(v))),
+        );
+        flags.extend(self.set.iter().map(|(key, value)| one("--set", key, value)));
+        flags
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write KEY=VALUE, such as relay.grace=1m".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Cli {
+        let words = [&["crtmpserver"], words].concat();
+        Cli::try_parse_from(words).unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_is_no_command_and_a_command_is_no_file() {
+        let cli = parse(&["/etc/crtmpserver/crtmpserver.toml", "--role", "mirror"]);
+        assert!(cli.command.is_none());
+        assert_eq!(
+            cli.settings.file.unwrap().to_str(),
+            Some("/etc/crtmpserver/crtmpserver.toml")
+        );
+        assert!(matches!(
+            parse(&["check", "x.toml"]).command,
+            Some(Command::Check(_))
+        ));
+        assert!(parse(&[]).command.is_none());
+        assert!(Cli::try_parse_from(["crtmpserver", "a", "b"]).is_err());
+        assert!(Cli::try_parse_from(["crtmpserver", "--set", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn flags_are_settings() {
+        let cli = parse(&[
+            "--role",
+            "mirror",
+            "--master",
+            "rtmp://[::1]:7",
+            "--rtmp",
+            "[::1]:0",
+            "--rtmp",
+            "127.0.0.1:0",
+            "--set",
+            "mirror.streams=live/a",
+            "--log",
+            "debug",
+            "--set",
+            "relay.grace=1m",
+        ]);
+        let flags = cli.settings.flags();
+        let loaded = config::load(&Sources {
+            flags,
+            ..Sources::default()
+        })
+        .unwrap();
+        let s = loaded.settings;
+        assert_eq!(s.role, config::Role::Mirror);
+        assert_eq!(s.listen.rtmp.len(), 2);
+        assert_eq!(s.mirror.unwrap().master.to_string(), "rtmp://[::1]:7");
+        assert_eq!(s.log.level, "debug");
+        assert_eq!(s.relay.grace.unwrap().as_secs(), 60);
+    }
+
+    #[test]
+    fn the_version_says_what_is_missing() {
+        assert_eq!(
+            VERSION.contains("without publishing"),
+            !cfg!(feature = "publish")
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! The one place that writes to the terminal.
+
+use std::io::{self, Write};
+
+/// A line for people or programs on standard output.
+///
+/// A reader that went away (`| head`) is no error.
+pub(super) fn line(text: &str) {
+    drop(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// A line on standard error.
+pub(super) fn error(text: &str) {
+    drop(writeln!(io::stderr().lock(), "crtmpserver: {text}"));
+}
+
+/// A question on standard error, without an end of line.
+#[cfg(feature = "publish")]
+pub(super) fn ask(text: &str) {
+    let mut stderr = io::stderr().lock();
+    drop(write!(stderr, "{text}").and_then(|()| stderr.flush()));
+}

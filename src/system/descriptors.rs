@@ -1,0 +1,34 @@
+//! How many descriptors this process may have.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the soft limit of open descriptors to the hard one, as far as `wanted` goes, and gives what
+/// holds now. It never lowers a limit.
+///
+/// # Errors
+/// The system refuses to tell or to set.
+pub fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let target = wanted.min(hard);
+    if soft >= target {
+        return Ok(soft);
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, target, hard)?;
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_goes_up_and_never_down() {
+        let before = raise_descriptor_limit(0).unwrap();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let raised = raise_descriptor_limit(before.saturating_add(1)).unwrap();
+        assert_eq!(raised, before.saturating_add(1).min(hard));
+        assert_eq!(raise_descriptor_limit(1).unwrap(), raised);
+    }
+}
