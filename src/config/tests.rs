@@ -1,3 +1,5 @@
+//! Layers, problems, and the files of `etc/`.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Whole logins, step by step, with a virtual clock.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who is connected, who publishes, who plays, in each role.
+
 #![cfg(feature = "publish")]
 
 use std::path::Path;
