@@ -20,7 +20,8 @@
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
 //! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, [`rtmp_server`],
-//! [`http`], [`edge`] the mirror's pulls, [`auth`] who may publish and play.
+//! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
+//! others, [`auth`] who may publish and play.
 //!
 //! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`].
 

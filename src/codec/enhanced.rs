@@ -145,7 +145,8 @@ impl<'a> Tag<'a> {
             ) {
                 return Err(Malformed::Nested);
             }
-            if b >> 4 <= MANY_CODECS {
+            // A packet type without meaning stays one without meaning inside multitrack.
+            if b >> 4 <= MANY_CODECS && self.medium.packet(self.number) != Packet::Reserved {
                 self.content = Content::Track(lowest_track(b >> 4, r)?);
             }
         } else if packet != Packet::Reserved {

@@ -1,0 +1,26 @@
+//! The pure modules of crtmpserver, and the bodies of the fuzz targets.
+
+// The targets name the modules as the program's own tests do.
+extern crate self as crtmpserver;
+
+#[path = "../src/amf/mod.rs"]
+pub mod amf;
+#[path = "../src/bridge/mod.rs"]
+pub mod bridge;
+#[path = "../src/codec/mod.rs"]
+pub mod codec;
+#[path = "../src/flv/mod.rs"]
+pub mod flv;
+#[path = "../src/limits.rs"]
+pub mod limits;
+#[path = "../src/media.rs"]
+pub mod media;
+#[path = "../src/relay/mod.rs"]
+pub mod relay;
+#[path = "../src/rtmp/mod.rs"]
+pub mod rtmp;
+#[path = "../src/wire.rs"]
+pub mod wire;
+
+#[path = "targets/mod.rs"]
+pub mod targets;
