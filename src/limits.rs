@@ -156,6 +156,10 @@ pub const MAX_HTTP_HEADERS: usize = 64;
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An HTTP connection between two requests.
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// An HTTP connection in all, however many requests it brings (a stream that is watched is none).
+pub const HTTP_LIFETIME: Duration = Duration::from_secs(600);
+/// The last bytes of an answer, and the peer's close behind them.
+pub const HTTP_FAREWELL: Duration = Duration::from_secs(2);
 
 /// Pending connections in the kernel for one listener; a storm of reconnecting viewers fits.
 pub const LISTEN_BACKLOG: i32 = 1024;

@@ -3,6 +3,7 @@
 //! Everything is counted where it happens, with one atomic addition; what the hub knows anyway
 //! (streams, their frames and bytes) is read from it when the page is made.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text::encode;
@@ -12,6 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use super::streams::Streams;
+use crate::relay::Hub;
 
 /// The prefix of every name.
 const PREFIX: &str = "crtmpserver";
@@ -121,9 +125,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// All counters at zero, and the streams of a hub beside them.
+    #[must_use]
+    pub fn of(hub: &Arc<Hub>) -> Self {
+        Self::new(|registry| registry.register_collector(Box::new(Streams(Arc::clone(hub)))))
+    }
+
     /// All counters at zero. `more` registers collectors (the hub's) beside them.
     #[must_use]
-    pub fn new(more: impl FnOnce(&mut Registry)) -> Self {
+    fn new(more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register(
             "build",

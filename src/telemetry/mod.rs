@@ -2,5 +2,6 @@
 
 pub mod health;
 pub mod metrics;
+mod streams;
 
 pub mod logging;

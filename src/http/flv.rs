@@ -1,0 +1,196 @@
+//! `/APP/STREAM.flv`: the answer, and the viewer behind it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::head::Method;
+use super::{Connection, Missing, Web};
+use crate::bridge::flv_file_header;
+use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
+use crate::media::{NameError, Rendition, StreamName};
+use crate::net::{Outlet, OutletEvent, Play};
+use crate::relay::{Protocol as Watching, Stream};
+use crate::telemetry::metrics::Protocol;
+
+/// A page of any origin may play: there are no cookies here that could be misused.
+const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
+const METHODS: &str = "GET, HEAD, OPTIONS";
+/// After this long a stream has shown whether it has audio and video.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What a request for a stream gets.
+pub(super) enum Decision {
+    /// These bytes, then the end; with the reason for the metrics.
+    Answer(Bytes, &'static str),
+    /// The stream.
+    Play(Arc<Stream>),
+}
+
+/// Decides without waiting for anything.
+pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameError>) -> Decision {
+    let refuse = |status, fields: &[(&str, &str)], text: &str, reason| {
+        let fields: Vec<_> = [ANY_ORIGIN].iter().chain(fields).copied().collect();
+        Decision::Answer(plain(status, &fields, text, method), reason)
+    };
+    match method {
+        Method::Get | Method::Head => {}
+        Method::Options => {
+            let fields = [
+                ANY_ORIGIN,
+                ("Allow", METHODS),
+                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Allow-Headers", "*"),
+                ("Access-Control-Max-Age", "86400"),
+            ];
+            return Decision::Answer(response(204, &fields, ""), "answered");
+        }
+        Method::Other => {
+            return refuse(
+                405,
+                &[("Allow", METHODS)],
+                "A stream can only be read.\n",
+                "bad_method",
+            );
+        }
+    }
+    let name = match name {
+        Ok(name) => name,
+        Err(e) => {
+            return refuse(400, &[], &format!("No such stream: {e}.\n"), "bad_name");
+        }
+    };
+    match web.hub.get(&name) {
+        Some(_) if method == Method::Head => {
+            Decision::Answer(response(200, &HEADERS, ""), "answered")
+        }
+        Some(stream) => Decision::Play(stream),
+        None => match (web.missing)(&name) {
+            Missing::NotLive => {
+                let text = format!("The stream {name} is not live.\n");
+                refuse(404, &[], &text, "not_live")
+            }
+            Missing::NoMaster { retry_after } => {
+                let seconds = retry_after.as_secs().max(1).to_string();
+                refuse(
+                    503,
+                    &[("Retry-After", &seconds)],
+                    "This mirror has no connection to its master just now.\n",
+                    "no_master",
+                )
+            }
+        },
+    }
+}
+
+const HEADERS: [(&str, &str); 3] = [
+    ANY_ORIGIN,
+    ("Content-Type", "video/x-flv"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
+/// A small answer of text; without the text for HEAD.
+pub(super) fn plain(status: u16, fields: &[(&str, &str)], text: &str, method: Method) -> Bytes {
+    let length = text.len().to_string();
+    let mut all = vec![
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", &*length),
+        ("X-Content-Type-Options", "nosniff"),
+    ];
+    all.extend_from_slice(fields);
+    let body = if method == Method::Head { "" } else { text };
+    response(status, &all, body)
+}
+
+/// The head of an answer that ends its connection, and what follows it.
+fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
+    let phrase = axum::http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or_default();
+    let mut out = format!("HTTP/1.1 {status} {phrase}\r\nCache-Control: no-store\r\n");
+    for (name, value) in fields {
+        // Writing to a `String` does not fail.
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    out.push_str("Connection: close\r\n\r\n");
+    out.push_str(body);
+    out.into()
+}
+
+impl Connection {
+    /// Plays until one side ends it; why.
+    pub(super) async fn watch(
+        &self,
+        socket: tokio::net::TcpStream,
+        stream: &Arc<Stream>,
+    ) -> &'static str {
+        let asked = Instant::now();
+        let outlet = Outlet::new(socket, &self.shard, Protocol::Flv);
+        outlet.control(response(200, &HEADERS, ""));
+        let info = stream.info(asked);
+        let settled = asked.saturating_duration_since(info.since) > SETTLED
+            && (info.audio.is_some() || info.video.is_some());
+        outlet.control(flv_file_header(
+            !settled || info.audio.is_some(),
+            !settled || info.video.is_some(),
+        ));
+        let play = Play {
+            form: Rendition::FlvPlain,
+            message_stream: 1,
+            join: self.web.join,
+            watching: Watching::Flv,
+            asked,
+            announce: None,
+        };
+        let Ok(playing) = outlet.play(stream, play) else {
+            return "peer_gone";
+        };
+        tracing::info!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "plays");
+        let reason = self.until_over(&outlet).await;
+        drop(playing);
+        if reason == "stream_ended" || reason == "server_stop" {
+            outlet.finish(HTTP_FAREWELL).await;
+        }
+        let totals = outlet.totals();
+        tracing::info!(
+            protocol = "flv", peer = %self.peer, stream = %stream.name(), reason,
+            seconds = asked.elapsed().as_secs(), bytes = totals.bytes, frames = totals.frames,
+            skipped = totals.skipped, "stopped playing"
+        );
+        reason
+    }
+
+    async fn until_over(&self, outlet: &Outlet) -> &'static str {
+        let mut stopping = std::pin::pin!(self.shard.stopping());
+        let mut unasked = 0_usize;
+        loop {
+            tokio::select! {
+                event = outlet.drive() => match event {
+                    OutletEvent::Ended { .. } => return "stream_ended",
+                    OutletEvent::Closed(ending) => return ending.label(),
+                    OutletEvent::Room => {}
+                },
+                ready = outlet.socket().readable() => {
+                    if ready.is_err() {
+                        return "peer_gone";
+                    }
+                    match self.shard.read(outlet.socket(), <[u8]>::len) {
+                        Ok(n @ 1..) => {
+                            self.count_in(n);
+                            unasked = unasked.saturating_add(n);
+                            if unasked > MAX_HTTP_HEAD {
+                                return "unasked_input";
+                            }
+                        }
+                        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Ok(0) | Err(_) => return "peer_gone",
+                    }
+                }
+                () = &mut stopping => return "server_stop",
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Everything that is not a stream, on hyper and axum.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::head::{Method, flv_stream, method_of};
+use super::page::{self, Links, POLICY, Row};
+use super::prefixed::Prefixed;
+use super::{Connection, Web};
+use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
+use crate::media::{NameError, StreamName};
+use crate::relay::State as StreamState;
+
+/// How serving pages ended.
+pub(super) enum After {
+    /// The connection is closed, for this reason.
+    Closed(&'static str),
+    /// A request for a stream came; it is answered by the engine, and is the last one.
+    Flv(TcpStream, Method, Result<StreamName, NameError>),
+}
+
+/// A request that was for a stream.
+type Wanted = Rc<RefCell<Option<(Method, Result<StreamName, NameError>)>>>;
+
+/// Serves requests until the connection ends or a stream is wanted. `read` begins with the head of
+/// the first request.
+pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStream) -> After {
+    let metrics = Arc::clone(&connection.web.metrics);
+    let wanted = Wanted::default();
+    let service = Pages {
+        router: router(&connection.web).layer(Extension(Local(connection.local))),
+        wanted: Rc::clone(&wanted),
+    };
+    let mut hyper = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_KEEP_ALIVE)
+        .max_buf_size(MAX_HTTP_HEAD)
+        .max_headers(MAX_HTTP_HEADERS)
+        .serve_connection(TokioIo::new(Prefixed::new(read, socket, metrics)), service);
+    let stopping = connection.shard.stopping();
+    let served = {
+        let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
+        tokio::select! {
+            served = timeout(HTTP_LIFETIME, serving) => served,
+            () = stopping => return After::Closed("server_stop"),
+        }
+    };
+    let wanted = wanted.borrow_mut().take();
+    match (wanted, served) {
+        (Some((method, name)), _) => {
+            let socket = hyper.into_parts().io.into_inner().socket;
+            After::Flv(socket, method, name)
+        }
+        (None, Ok(Ok(()))) => After::Closed("answered"),
+        (None, Ok(Err(e))) if e.is_timeout() => After::Closed("keep_alive_timeout"),
+        (None, Ok(Err(e))) if e.is_parse() => After::Closed("bad_request"),
+        (None, Ok(Err(_))) => After::Closed("peer_gone"),
+        (None, Err(_late)) => After::Closed("lifetime"),
+    }
+}
+
+/// Our side of the connection.
+#[derive(Debug, Clone, Copy)]
+struct Local(SocketAddr);
+
+/// The request was for a stream: hyper ends without an answer and gives the socket back.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine answers this request")]
+struct HandBack;
+
+#[derive(Clone)]
+struct Pages {
+    router: Router,
+    wanted: Wanted,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Pages {
+    type Response = Response<Body>;
+    type Error = HandBack;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if let Some(name) = flv_stream(request.uri().path()) {
+            let method = method_of(request.method().as_str());
+            self.wanted.replace(Some((method, name)));
+            return Box::pin(async { Err(HandBack) });
+        }
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let answer: Result<_, Infallible> = router.call(request.map(Body::new)).await;
+            match answer {
+                Ok(mut answer) => {
+                    secure(answer.headers_mut());
+                    Ok(answer)
+                }
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+fn secure(fields: &mut HeaderMap) {
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.insert(name, value);
+        }
+    };
+    set(header::CONTENT_SECURITY_POLICY, &POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CACHE_CONTROL, "no-store");
+}
+
+fn router(web: &Arc<Web>) -> Router {
+    Router::new()
+        .route("/", get(start))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .fallback(not_found)
+        .with_state(Arc::clone(web))
+}
+
+async fn start(
+    State(web): State<Arc<Web>>,
+    Extension(Local(local)): Extension<Local>,
+    fields: HeaderMap,
+) -> Html<String> {
+    let field = fields.get(header::HOST).and_then(|h| h.to_str().ok());
+    let (host, authority) = field
+        .and_then(page::host_of)
+        .unwrap_or_else(|| (host(local), local.to_string()));
+    let links = Links {
+        host,
+        authority,
+        rtmp_port: web.rtmp_port,
+    };
+    let now = Instant::now();
+    let rows: Vec<_> = web
+        .hub
+        .list(now)
+        .into_iter()
+        .map(|s| Row {
+            name: s.name.to_string(),
+            waiting: match s.state {
+                StreamState::Live => None,
+                StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
+                StreamState::Ended => Some(std::time::Duration::ZERO),
+            },
+            viewers: s
+                .rtmp_viewers
+                .saturating_add(s.flv_viewers)
+                .saturating_add(s.mirror_viewers),
+            kilobits: s.kbit_per_second,
+            codecs: [s.video, s.audio]
+                .iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+        })
+        .collect();
+    Html(page::start(&rows, &links, &web.health.troubles()))
+}
+
+/// An address as a URL has it.
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}
+
+async fn healthz(State(web): State<Arc<Web>>) -> impl IntoResponse {
+    let troubles = web.health.troubles();
+    let ready = troubles.is_empty();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::json!({ "ready": ready, "troubles": troubles });
+    (status, axum::Json(body))
+}
+
+async fn metrics(State(web): State<Arc<Web>>) -> impl IntoResponse {
+    const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, FORMAT)], web.metrics.render())
+}
+
+async fn not_found() -> impl IntoResponse {
+    let page = page::message("Not found", "There is nothing at this address.");
+    (StatusCode::NOT_FOUND, Html(page))
+}
