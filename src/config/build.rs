@@ -350,6 +350,23 @@ impl<'a> Build<'a> {
     }
 
     fn limits(&mut self, file: &file::Limits, limits: &mut Limits) {
+        // A limit that is added is not forgotten here.
+        let Limits {
+            max_connections: _,
+            max_pending_per_address: _,
+            max_pending: _,
+            handshake_timeout: _,
+            connect_timeout: _,
+            idle_timeout: _,
+            publish_timeout: _,
+            ping_after: _,
+            silence_timeout: _,
+            send_timeout: _,
+            min_chunk_size: _,
+            max_audio: _,
+            max_video: _,
+            max_streams: _,
+        } = limits;
         set(&mut limits.max_connections, file.max_connections);
         set(
             &mut limits.max_pending_per_address,

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
-use tracing_subscriber::fmt::time::SystemTime;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS};
@@ -202,16 +202,27 @@ pub fn init(filter: &str, form: Form) -> Result<(), String> {
         Form::Text => false,
         Form::Journal => true,
     };
-    let lines = Lines { journal };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(!journal && std::io::stderr().is_terminal())
-        .event_format(lines)
-        .finish();
+    let look = match (journal, std::io::stderr().is_terminal()) {
+        (true, _) => Look::Journal,
+        (false, true) => Look::Coloured,
+        (false, false) => Look::Plain,
+    };
+    let subscriber = subscriber(filter, look, std::io::stderr);
     // Fails only when there is one already.
     drop(tracing::subscriber::set_global_default(subscriber));
     Ok(())
+}
+
+fn subscriber<W>(filter: EnvFilter, look: Look, writer: W) -> impl Subscriber
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .event_format(Lines { look })
+        .finish()
 }
 
 /// Whether `filter` is one that [`init`] takes.
@@ -237,9 +248,19 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter).map_err(|_| wrong())
 }
 
-/// Time and level in front, or journald's prefix.
+/// What stands in front of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Time and level.
+    Plain,
+    /// The same with a coloured level.
+    Coloured,
+    /// journald's priority prefix.
+    Journal,
+}
+
 struct Lines {
-    journal: bool,
+    look: Look,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -254,15 +275,49 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let plain: Format<Full, SystemTime> = Format::default().with_target(false);
-        if self.journal {
-            write!(writer, "<{}>", priority(*event.metadata().level()))?;
-            plain
-                .without_time()
-                .with_level(false)
-                .format_event(ctx, writer, event)
-        } else {
-            plain.format_event(ctx, writer, event)
+        let mut line = String::new();
+        plain
+            .without_time()
+            .with_level(false)
+            .format_event(ctx, Writer::new(&mut line), event)?;
+        let level = *event.metadata().level();
+        match self.look {
+            Look::Journal => write!(writer, "<{}>", priority(level))?,
+            Look::Plain => {
+                SystemTime.format_time(&mut writer)?;
+                write!(writer, " {level:>5} ")?;
+            }
+            Look::Coloured => {
+                SystemTime.format_time(&mut writer)?;
+                write!(writer, " \x1b[{}m{level:>5}\x1b[0m ", colour(level))?;
+            }
         }
+        one_line(&line, &mut writer)?;
+        writeln!(writer)
+    }
+}
+
+/// The second wall behind [`Escaped`]: whatever got into an event, it stays one line without a
+/// control character. (The subscriber escapes some of them, but not in fields that are displayed.)
+fn one_line(line: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    for c in line.trim_end_matches('\n').chars() {
+        if c.is_control() {
+            write!(out, "\\x{:02x}", u32::from(c))?;
+        } else {
+            out.write_char(c)?;
+        }
+    }
+    Ok(())
+}
+
+/// Colours of a terminal.
+const fn colour(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
     }
 }
 
@@ -324,6 +379,34 @@ mod tests {
         let next = t0 + Duration::from_secs(1);
         assert_eq!(limit.pass("a", next), Pass::After(7));
         assert_eq!(limit.pass("a", next), Pass::Yes);
+    }
+
+    /// What an event becomes.
+    fn logged(look: Look, write: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(file.reopen().unwrap());
+        let filter = parse_filter("debug").unwrap();
+        tracing::subscriber::with_default(subscriber(filter, look, writer), write);
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let text = "x\r\n2026-01-01 ERROR forged\x1b[31m\u{9b}";
+        let event = || tracing::warn!(name = text, other = %text, "said {text}");
+        let plain = logged(Look::Plain, event);
+        assert_eq!(plain.lines().count(), 1, "{plain:?}");
+        assert!(!plain.trim_end().chars().any(char::is_control), "{plain:?}");
+        assert!(
+            plain.contains(" WARN said x") && plain.starts_with("20"),
+            "{plain:?}"
+        );
+        let coloured = logged(Look::Coloured, event);
+        assert_eq!(coloured.lines().count(), 1, "{coloured:?}");
+        assert_eq!(coloured.matches('\x1b').count(), 2, "{coloured:?}");
+        let journal = logged(Look::Journal, event);
+        assert_eq!(journal.lines().count(), 1, "{journal:?}");
+        assert!(journal.starts_with("<4>said x"), "{journal:?}");
     }
 
     #[test]

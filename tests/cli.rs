@@ -1,0 +1,140 @@
+//! The program as its users start it: exit codes, and which stream says what.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may panic outside its test functions too"
+)]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crtmpserver"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that does not read it may be gone already.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = run(folder, arguments, "");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_bad_configuration_is_told_and_ends_with_78() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("bad.toml"),
+        "role = \"mirror\"\n[relay]\ngrace = 5\nx = 1\n",
+    )
+    .unwrap();
+    for arguments in [&["check", "bad.toml"][..], &["bad.toml"]] {
+        let (code, out, err) = said(dir.path(), arguments);
+        assert_eq!((code, out.as_str()), (Some(78), ""));
+        assert_eq!(err.lines().count(), 3, "{err}");
+        for line in [
+            "crtmpserver: bad.toml:3: relay.grace: ",
+            "crtmpserver: bad.toml:4: relay.x: ",
+            "crtmpserver: mirror.master: is missing",
+        ] {
+            assert!(err.lines().any(|l| l.starts_with(line)), "{line} in {err}");
+        }
+    }
+    let (code, _, err) = said(dir.path(), &["nothing.toml"]);
+    assert_eq!((code, err.lines().count()), (Some(78), 1), "{err}");
+}
+
+#[test]
+fn a_usage_error_is_64_and_help_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(said(dir.path(), &["--bogus"]).0, Some(64));
+    assert_eq!(said(dir.path(), &["check", "a", "b"]).0, Some(64));
+    let (code, out, _) = said(dir.path(), &["--help"]);
+    assert!(code == Some(0) && out.contains("check"));
+    let (code, out, _) = said(dir.path(), &["--version"]);
+    assert!(code == Some(0) && out.starts_with("crtmpserver 2."));
+    assert_eq!(
+        out.contains("without publishing"),
+        !cfg!(feature = "publish")
+    );
+    assert_eq!(out.contains("features: publish"), cfg!(feature = "publish"));
+}
+
+#[test]
+fn a_mirror_is_summed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(said(dir.path(), &["secret", "secret"]).0, Some(0));
+    assert_eq!(
+        said(dir.path(), &["secret", "secret"]).0,
+        Some(74),
+        "never overwritten"
+    );
+    let text = include_str!("../etc/mirror.toml").replace("/etc/crtmpserver/", "");
+    std::fs::write(dir.path().join("mirror.toml"), text).unwrap();
+    let (code, out, err) = said(dir.path(), &["check", "mirror.toml"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("rtmp://master.example.org:1935") && out.contains("publish      nobody"));
+}
+
+#[cfg(feature = "publish")]
+#[test]
+fn users_are_made_and_a_master_is_summed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let passwd = |more: &[&str], input| {
+        let arguments = [&["passwd", "--file", "users"], more].concat();
+        let output = run(dir.path(), &arguments, input);
+        let out = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), out)
+    };
+    let (code, generated) = passwd(&["--generate", "ann"], "");
+    assert!(
+        code == Some(0) && generated.trim().len() == 20,
+        "{generated}"
+    );
+    assert_eq!(passwd(&["bob"], "a password\n"), (Some(0), String::new()));
+    assert_eq!(passwd(&["bob"], "short\n").0, Some(64));
+    assert_eq!(passwd(&["bo:b"], "a password\n").0, Some(64));
+    assert_eq!(passwd(&["--delete", "eve"], "").0, Some(74));
+    let file = std::fs::read_to_string(dir.path().join("users")).unwrap();
+    assert!(!file.contains(generated.trim()) && !file.contains("a password"));
+    assert_eq!(said(dir.path(), &["secret", "secret"]).0, Some(0));
+    let text = include_str!("../etc/master.toml").replace("/etc/crtmpserver/", "");
+    std::fs::write(dir.path().join("master.toml"), text).unwrap();
+    let (code, out, err) = said(dir.path(), &["check", "master.toml"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.contains("the users of users (2)") && out.contains("mirrors with the secret in secret")
+    );
+}
+
+#[cfg(not(feature = "publish"))]
+#[test]
+fn what_publishes_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["passwd", "demo"] {
+        let (_, help, _) = said(dir.path(), &["--help"]);
+        assert!(!help.contains(command), "{command} in {help}");
+    }
+    let (code, _, err) = said(
+        dir.path(),
+        &["--role", "master", "--set", "play.networks=any"],
+    );
+    assert!(
+        code == Some(78) && err.contains("without publishing"),
+        "{err}"
+    );
+}
