@@ -99,3 +99,39 @@ impl fmt::Display for CloseReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amf::AmfError;
+
+    #[test]
+    fn every_reason_has_its_own_code_and_a_sentence() {
+        let reasons = [
+            CloseReason::ByPeer,
+            CloseReason::Handshake(HandshakeError::Version(0x47)),
+            CloseReason::HandshakeTimeout,
+            CloseReason::ConnectTimeout,
+            CloseReason::AnswerTimeout,
+            CloseReason::IdleTimeout,
+            CloseReason::PublisherSilent,
+            CloseReason::Silent,
+            CloseReason::Chunk(ChunkError::TooManyChunkStreams),
+            CloseReason::Control(5),
+            CloseReason::Command(CommandError::Amf(AmfError::Short)),
+            CloseReason::Aggregate,
+            CloseReason::BeforeConnect,
+            CloseReason::NotPublishing,
+            CloseReason::Overrun,
+            CloseReason::Rejected("NetConnection.Connect.Rejected".into()),
+            CloseReason::Driver("too-slow", "took no byte for 20 s".into()),
+        ];
+        let mut codes: Vec<_> = reasons.iter().map(CloseReason::code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), reasons.len());
+        let word = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(codes.iter().all(|code| code.chars().all(word)));
+        assert!(reasons.iter().all(|reason| reason.to_string().len() > 10));
+    }
+}
