@@ -53,7 +53,8 @@ impl Server {
         self.link.close(CloseReason::Rejected(code.to_owned()));
     }
 
-    /// Accepts a pending `publish`; media may come from now on.
+    /// Accepts a pending `publish`; media may come from now on. A mirror's binary has no such thing.
+    #[cfg(any(feature = "publish", test))]
     pub fn accept_publish(&mut self, stream: u32) {
         if self.turn(stream, Role::PublishAsked, Role::Publishing) {
             self.settled = true;
