@@ -19,7 +19,8 @@ use crate::telemetry::logging::Escaped;
 
 /// The state of all logins.
 pub(super) struct Logins {
-    path: PathBuf,
+    /// `None`: the users were given, and stay.
+    path: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -33,13 +34,20 @@ struct State {
 impl Logins {
     pub(super) fn open(path: &Path, now: Instant) -> Result<Self, FileError> {
         let (users, stamp) = read_users(path)?;
+        let mut logins = Self::of(users, now).map_err(|message| FileError::new(path, message))?;
+        logins.path = Some(path.to_owned());
+        logins.lock().stamp = Some(stamp);
+        Ok(logins)
+    }
+
+    pub(super) fn of(users: Users, now: Instant) -> Result<Self, String> {
         let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|e| no_random(path, &e))?;
+        getrandom::fill(&mut key).map_err(|e| no_random(&e))?;
         Ok(Self {
-            path: path.to_owned(),
+            path: None,
             state: Mutex::new(State {
                 users,
-                stamp: Some(stamp),
+                stamp: None,
                 book: Book::new(key, now),
             }),
         })
@@ -54,11 +62,7 @@ impl Logins {
     ) -> Result<Arc<str>, (String, Reason)> {
         let mut random = [0; 16];
         if let Err(e) = getrandom::fill(&mut random) {
-            tracing::error!(
-                reason = "login-unavailable",
-                "{}",
-                no_random(&self.path, &e)
-            );
+            tracing::error!(reason = "login-unavailable", "{}", no_random(&e));
             return Err((adobe::AUTH_FAILED.to_owned(), Reason::LoginUnavailable));
         }
         let mut state = self.lock();
@@ -77,14 +81,15 @@ impl Logins {
 
     /// Reads the file again when it changed; a bad one keeps the users there were.
     fn reload(&self, state: &mut State) {
-        let stamp = Stamp::read(&self.path);
+        let Some(path) = &self.path else { return };
+        let stamp = Stamp::read(path);
         if stamp == state.stamp {
             return;
         }
         state.stamp = stamp;
-        match read_users(&self.path) {
+        match read_users(path) {
             Ok((users, stamp)) => {
-                tracing::info!(users = users.len(), "read {} again", self.path.display());
+                tracing::info!(users = users.len(), "read {} again", path.display());
                 state.users = users;
                 state.stamp = Some(stamp);
             }
@@ -93,8 +98,8 @@ impl Logins {
     }
 }
 
-fn no_random(path: &Path, error: &getrandom::Error) -> FileError {
-    FileError::new(path, format!("the system gives no random bytes: {error}"))
+fn no_random(error: &getrandom::Error) -> String {
+    format!("the system gives no random bytes: {error}")
 }
 
 fn read_users(path: &Path) -> Result<(Users, Stamp), FileError> {

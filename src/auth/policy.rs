@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-#[cfg(feature = "publish")]
-use super::login::Logins;
 use super::{Applications, FileError, Networks, Secret};
+#[cfg(feature = "publish")]
+use super::{Users, login::Logins};
 use crate::rtmp::adobe;
 
 /// What [`Policy`] is made of.
@@ -181,14 +181,35 @@ impl Policy {
         #[cfg(not(feature = "publish"))]
         let _ = now;
         Ok(Self {
+            #[cfg(feature = "publish")]
+            logins,
+            ..Self::without_users(config)
+        })
+    }
+
+    /// With users that are no file's: for the demo and for tests. `users` of the configuration is
+    /// not read.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    #[cfg(feature = "publish")]
+    pub fn with_users(config: PolicyConfig, users: Users, now: Instant) -> Result<Self, String> {
+        Ok(Self {
+            logins: Some(Logins::of(users, now)?),
+            ..Self::without_users(config)
+        })
+    }
+
+    fn without_users(config: PolicyConfig) -> Self {
+        Self {
             applications: config.applications,
             play: config.play,
             publish: config.publishers.map(|p| p.networks),
             closed: config.closed,
             secret: config.secret,
             #[cfg(feature = "publish")]
-            logins,
-        })
+            logins: None,
+        }
     }
 
     /// The applications there are.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::files::{FileError, Stamp, read_private};
 use crate::limits::MAX_USER;
+use crate::rtmp::adobe;
 
 /// The name of the line that holds the key of made-up salts.
 pub(super) const ANYONE: &str = "*";
@@ -100,6 +101,20 @@ impl Users {
         Ok(Self {
             by_name,
             salt_key: key.finalize().into(),
+        })
+    }
+
+    /// One user with a password, in memory alone.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn one(user: &str, password: &str) -> Result<Self, String> {
+        check_user(user)?;
+        let salt = "in-memory".to_owned();
+        let verifier = adobe::verifier(user, &salt, password);
+        Ok(Self {
+            by_name: HashMap::from([(user.to_owned(), Credentials { salt, verifier })]),
+            salt_key: Sha256::digest(user).into(),
         })
     }
 
@@ -214,7 +229,6 @@ fn parse_line(line: &str) -> Result<Option<(&str, Credentials)>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtmp::adobe;
 
     fn line(name: &str, salt: &str, password: &str) -> String {
         format!(

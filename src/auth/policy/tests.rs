@@ -267,3 +267,14 @@ fn an_unknown_application_is_named_as_such() {
         (INVALID_APP, Reason::UnknownApp)
     );
 }
+
+#[test]
+fn users_in_memory_log_in_too() {
+    let users = Users::one("demo", "secret").unwrap();
+    let p = Policy::with_users(standalone(None, Networks::none()), users, Instant::now()).unwrap();
+    assert_eq!(reason(login(&p, FAR, "demo", "secret")), None);
+    assert_eq!(
+        reason(login(&p, FAR, "demo", "wrong")),
+        Some(Reason::LoginFailed)
+    );
+}
