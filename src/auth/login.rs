@@ -15,7 +15,7 @@ use super::policy::Reason;
 use super::users::Users;
 use crate::limits::MAX_NAME;
 use crate::rtmp::adobe;
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, limited};
 
 /// The state of all logins.
 pub(super) struct Logins {
@@ -71,7 +71,7 @@ impl Logins {
         let at = Moment { peer, random, now };
         let outcome = book.step(users, query, &at);
         drop(state);
-        outcome.answer(query, peer)
+        outcome.answer(query, peer, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,8 +135,14 @@ enum Outcome {
 }
 
 impl Outcome {
-    /// The answer for the wire, with one log line for each failure.
-    fn answer(self, query: &adobe::Query<'_>, peer: IpAddr) -> Result<Arc<str>, (String, Reason)> {
+    /// The answer for the wire, with one log line for each failure. (What the peer is not told stands
+    /// there: whether there is such a user.)
+    fn answer(
+        self,
+        query: &adobe::Query<'_>,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<Arc<str>, (String, Reason)> {
         let user = query.user.unwrap_or_default();
         let failed = |reason| Err((adobe::AUTH_FAILED.to_owned(), reason));
         match self {
@@ -159,11 +165,15 @@ impl Outcome {
                 } else {
                     "no such user"
                 };
-                tracing::warn!(%peer, user = %Escaped(user), failures, pause_s, "login failed: {why}");
+                limited("login-failed", now, || {
+                    tracing::warn!(%peer, user = %Escaped(user), failures, pause_s, "login failed: {why}");
+                });
                 failed(Reason::LoginFailed)
             }
             Self::Stale { error, failures } => {
-                tracing::warn!(%peer, user = %Escaped(user), failures, "login failed: {error}");
+                limited("login-failed", now, || {
+                    tracing::warn!(%peer, user = %Escaped(user), failures, "login failed: {error}");
+                });
                 failed(Reason::LoginFailed)
             }
             Self::Blocked { seconds } => {

@@ -419,3 +419,71 @@ mod shipped {
         assert!(mirror.contains("publish: nobody") && mirror.contains("master.example.org:1935"));
     }
 }
+
+/// The table of `docs/configuration.md`.
+#[cfg(feature = "publish")]
+mod documented {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+
+    /// Key and default of each row.
+    fn rows() -> Vec<(&'static str, &'static str)> {
+        let cell = |text: &'static str| text.trim().trim_matches('`');
+        PAGE.lines()
+            .filter(|l| l.starts_with("| `"))
+            .filter_map(|l| {
+                let mut cells = l.trim_start_matches('|').split('|');
+                Some((cell(cells.next()?), cell(cells.next()?)))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_key_is_there_and_none_that_is_not_known() {
+        let mut documented: Vec<&str> = rows().into_iter().map(|(key, _)| key).collect();
+        let mut known = Vec::new();
+        for table in [
+            "", "listen", "publish", "play", "master", "mirror", "relay", "limits", "log", "server",
+        ] {
+            let header = if table.is_empty() {
+                String::new()
+            } else {
+                format!("[{table}]\n")
+            };
+            let told = problems(&format!("{header}no-such-key = 1\n"));
+            let (_, list) = told[0].1.split_once("what is known: ").unwrap();
+            for key in list.split(", ") {
+                known.push(if table.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{table}.{key}")
+                });
+            }
+        }
+        known.retain(|key| !known_tables().contains(&key.as_str()));
+        known.sort();
+        documented.sort_unstable();
+        assert_eq!(documented, known);
+    }
+
+    fn known_tables() -> [&'static str; 9] {
+        [
+            "listen", "publish", "play", "master", "mirror", "relay", "limits", "log", "server",
+        ]
+    }
+
+    #[test]
+    fn the_defaults_are_the_built_in_ones() {
+        let mut text = String::new();
+        let mut shown = 0;
+        for (key, default) in rows() {
+            if default != "none" && default != "{}" {
+                shown += 1;
+                text += &format!("{key} = {default}\n");
+            }
+        }
+        assert!(shown >= 30, "{shown}");
+        assert_eq!(from_text(&text).unwrap().settings, Settings::default());
+    }
+}

@@ -156,12 +156,36 @@ impl LineLimit {
             Pass::No
         }
     }
+
+    /// The reasons whose second is over with lines suppressed, which now count as told.
+    pub fn overdue(&mut self, now: Instant) -> Vec<(&'static str, u64)> {
+        let second = Duration::from_secs(1);
+        self.reasons
+            .iter_mut()
+            .filter(|(_, s)| s.suppressed > 0 && now.saturating_duration_since(s.since) >= second)
+            .map(|(reason, s)| (*reason, std::mem::take(&mut s.suppressed)))
+            .collect()
+    }
+}
+
+/// One for the process, as all lines go to one place.
+static LIMIT: Mutex<Option<LineLimit>> = Mutex::new(None);
+
+/// Says what was suppressed where no further line came to say it; to be called about once a second.
+pub fn tell_suppressed(now: Instant) {
+    let overdue = LIMIT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default()
+        .overdue(now);
+    for (reason, suppressed) in overdue {
+        tracing::warn!(reason, suppressed, "suppressed {suppressed} lines");
+    }
 }
 
 /// Writes a line (by calling `write`) unless there were too many for this reason within a second;
-/// the first line after that says how many are missing.
+/// the first line after that, or [`tell_suppressed`], says how many are missing.
 pub fn limited(reason: &'static str, now: Instant, write: impl FnOnce()) {
-    static LIMIT: Mutex<Option<LineLimit>> = Mutex::new(None);
     let pass = LIMIT
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -376,9 +400,15 @@ mod tests {
             assert_eq!(limit.pass("a", t0), Pass::No);
         }
         assert_eq!(limit.pass("b", t0), Pass::Yes);
+        assert_eq!(limit.overdue(t0), [], "its second is not over");
         let next = t0 + Duration::from_secs(1);
         assert_eq!(limit.pass("a", next), Pass::After(7));
         assert_eq!(limit.pass("a", next), Pass::Yes);
+        while limit.pass("a", next) == Pass::Yes {}
+        let last = next + Duration::from_secs(1);
+        assert_eq!(limit.overdue(last), [("a", 1)]);
+        assert_eq!(limit.overdue(last), []);
+        assert_eq!(limit.pass("a", last), Pass::Yes);
     }
 
     /// What an event becomes.
