@@ -61,7 +61,7 @@ pub enum Identity {
     Nobody,
     /// It logged in as this user.
     Publisher(Arc<str>),
-    /// It proved the mirrors' secret. The driver says so after [`Policy::verify_mirror`].
+    /// It proved the mirrors' secret. The driver says so after [`Secret::verify_mirror`].
     Mirror,
 }
 

@@ -55,11 +55,19 @@ struct SettingsArgs {
     /// What this server is: standalone, master or mirror
     #[arg(long)]
     role: Option<String>,
-    /// Address for RTMP, such as [::]:1935; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
+    /// Address for RTMP; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "Address for RTMP, such as [::]:1935; may be repeated"
+    )]
     rtmp: Vec<String>,
-    /// Address for HTTP, such as [::]:8080; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
+    /// Address for HTTP; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help = "Address for HTTP, such as [::]:8080; may be repeated"
+    )]
     http: Vec<String>,
     /// The master of a mirror, such as rtmp://master.example.org
     #[arg(long, value_name = "URL")]
