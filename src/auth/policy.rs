@@ -120,8 +120,10 @@ pub enum Reason {
     LoginFailed,
     /// Too many failures from there; not even looked at.
     LoginBlocked,
-    /// The users file cannot be read.
+    /// The system gives no random bytes for a challenge.
     LoginUnavailable,
+    /// Publishing needs a login, and there was none.
+    NoLogin,
     /// Not in a network that may connect, play or publish.
     NotListed,
     /// A mirror takes no publishers.
@@ -139,15 +141,24 @@ impl Reason {
             Self::LoginFailed => "login-failed",
             Self::LoginBlocked => "login-blocked",
             Self::LoginUnavailable => "login-unavailable",
+            Self::NoLogin => "no-login",
             Self::NotListed => "not-listed",
             Self::Mirror => "mirror-takes-no-publisher",
         }
     }
 
-    /// Whether this is an ordinary step of a login, which deserves no line above debug.
+    /// Whether it deserves no further line above debug: an ordinary step of a login, or a failure of
+    /// one, which the policy has logged with what the peer is not told.
     #[must_use]
     pub const fn is_login_step(self) -> bool {
-        matches!(self, Self::LoginNeeded | Self::LoginChallenged)
+        matches!(
+            self,
+            Self::LoginNeeded
+                | Self::LoginChallenged
+                | Self::LoginFailed
+                | Self::LoginBlocked
+                | Self::LoginUnavailable
+        )
     }
 }
 
@@ -285,7 +296,7 @@ impl Policy {
         }
         if self.has_users() {
             let text = "Publishing here needs a user and a password.";
-            Err(refusal(BAD_NAME, text, Reason::LoginNeeded))
+            Err(refusal(BAD_NAME, text, Reason::NoLogin))
         } else {
             let text = "Publishing is not open to your address, and this server has no users.";
             Err(refusal(BAD_NAME, text, Reason::NotListed))

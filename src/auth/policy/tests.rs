@@ -133,11 +133,11 @@ fn an_encoder_logs_in_and_a_player_need_not() {
     assert!(p.may_publish(&identity, far).is_ok());
     assert_eq!(
         p.may_publish(&Identity::Nobody, far).unwrap_err().reason,
-        Reason::LoginNeeded
+        Reason::NoLogin
     );
     assert_eq!(
         p.may_publish(&Identity::Mirror, far).unwrap_err().reason,
-        Reason::LoginNeeded
+        Reason::NoLogin
     );
 }
 
