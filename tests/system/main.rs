@@ -4,15 +4,23 @@
 //! program that one needs is not there, they are reported as ignored. Each leaves its logs in
 //! `target/test-logs/system/NAME`.
 #![expect(
-    dead_code,
+    clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test may panic outside its test functions too"
 )]
 
+mod abuse;
+mod cluster;
+mod daemon;
 mod foreign;
+mod login;
 mod media;
+mod process;
 mod programs;
+mod standalone;
+mod survive;
+mod viewer;
 mod world;
 
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -23,27 +31,218 @@ use crate::world::World;
 /// A test: its name, the programs that it needs, what it does.
 type Test = (&'static str, &'static [&'static str], fn(&World));
 
+const FFMPEG: &str = "ffmpeg";
+const RTMPDUMP: &str = "rtmpdump";
+const GSTREAMER: &str = "gst-launch-1.0";
+const NGINX: &str = "nginx";
+const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+/// Stands for the path of the newer ffmpeg.
+const NEWER_FFMPEG: &str = "newer ffmpeg";
+
 const TESTS: &[Test] = &[
     (
+        "foreign::receivers_see_what_was_sent",
+        &[FFMPEG, RTMPDUMP, GSTREAMER, NGINX, NGINX_RTMP],
+        foreign::receivers_see_what_was_sent,
+    ),
+    (
         "foreign::pictures_tell_their_number",
-        &["ffmpeg"],
+        &[FFMPEG],
         foreign::pictures_tell_their_number,
     ),
     (
         "foreign::a_missing_packet_is_noticed",
-        &["ffmpeg"],
+        &[FFMPEG],
         foreign::a_missing_packet_is_noticed,
     ),
     (
-        "foreign::receivers_see_what_was_sent",
-        &["ffmpeg", "rtmpdump", "gst-launch-1.0", NGINX_RTMP, "nginx"],
-        foreign::receivers_see_what_was_sent,
+        "process::it_prints_its_table_and_that_it_is_ready",
+        &[],
+        process::it_prints_its_table_and_that_it_is_ready,
+    ),
+    (
+        "process::signals_end_it_cleanly",
+        &[FFMPEG],
+        process::signals_end_it_cleanly,
+    ),
+    (
+        "process::a_second_signal_ends_it_at_once",
+        &[FFMPEG],
+        process::a_second_signal_ends_it_at_once,
+    ),
+    (
+        "process::a_port_in_use_is_one_line",
+        &[],
+        process::a_port_in_use_is_one_line,
+    ),
+    (
+        "process::a_bad_file_is_one_line",
+        &[],
+        process::a_bad_file_is_one_line,
+    ),
+    (
+        "process::the_demo_runs_by_itself",
+        &[FFMPEG],
+        process::the_demo_runs_by_itself,
+    ),
+    (
+        "login::ffmpeg_with_the_right_password",
+        &[FFMPEG],
+        login::ffmpeg_with_the_right_password,
+    ),
+    (
+        "login::ffmpeg_with_wrong_passwords",
+        &[FFMPEG],
+        login::ffmpeg_with_wrong_passwords,
+    ),
+    (
+        "login::librtmp_with_the_right_password",
+        &[FFMPEG, GSTREAMER],
+        login::librtmp_with_the_right_password,
+    ),
+    (
+        "login::librtmp_with_the_wrong_password",
+        &[FFMPEG, GSTREAMER],
+        login::librtmp_with_the_wrong_password,
+    ),
+    (
+        "login::without_users_and_networks_nobody_publishes",
+        &[FFMPEG],
+        login::without_users_and_networks_nobody_publishes,
+    ),
+    (
+        "standalone::every_receiver_gets_every_packet",
+        &[FFMPEG, RTMPDUMP, GSTREAMER],
+        standalone::every_receiver_gets_every_packet,
+    ),
+    (
+        "standalone::the_first_picture_comes_at_once",
+        &[FFMPEG],
+        standalone::the_first_picture_comes_at_once,
+    ),
+    (
+        "standalone::hevc_passes",
+        &[FFMPEG, NEWER_FFMPEG],
+        standalone::hevc_passes,
+    ),
+    (
+        "standalone::av1_passes",
+        &[FFMPEG, NEWER_FFMPEG],
+        standalone::av1_passes,
+    ),
+    (
+        "standalone::pages_answer",
+        &[FFMPEG],
+        standalone::pages_answer,
+    ),
+    (
+        "standalone::time_passes_the_field_of_24_bits",
+        &[FFMPEG],
+        standalone::time_passes_the_field_of_24_bits,
+    ),
+    (
+        "standalone::wrong_names_are_answered",
+        &[FFMPEG],
+        standalone::wrong_names_are_answered,
+    ),
+    (
+        "cluster::two_mirrors_pass_every_packet",
+        &[FFMPEG, RTMPDUMP, GSTREAMER],
+        cluster::two_mirrors_pass_every_packet,
+    ),
+    (
+        "cluster::hevc_passes",
+        &[FFMPEG, NEWER_FFMPEG],
+        cluster::hevc_passes,
+    ),
+    (
+        "cluster::av1_passes",
+        &[FFMPEG, NEWER_FFMPEG],
+        cluster::av1_passes,
+    ),
+    (
+        "cluster::a_mirror_refuses_publishers",
+        &[FFMPEG],
+        cluster::a_mirror_refuses_publishers,
+    ),
+    (
+        "cluster::a_mirrors_binary_cannot_publish",
+        &[],
+        cluster::a_mirrors_binary_cannot_publish,
+    ),
+    (
+        "cluster::a_master_plays_to_mirrors_alone",
+        &[FFMPEG],
+        cluster::a_master_plays_to_mirrors_alone,
+    ),
+    (
+        "cluster::a_wrong_secret_is_no_mirror",
+        &[FFMPEG],
+        cluster::a_wrong_secret_is_no_mirror,
+    ),
+    (
+        "cluster::a_mirror_of_a_mirror",
+        &[FFMPEG],
+        cluster::a_mirror_of_a_mirror,
+    ),
+    (
+        "cluster::nginx_as_master",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        cluster::nginx_as_master,
+    ),
+    (
+        "cluster::nginx_pulls_from_us",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        cluster::nginx_pulls_from_us,
+    ),
+    (
+        "survive::the_master_is_killed_and_restarted",
+        &[FFMPEG],
+        survive::the_master_is_killed_and_restarted,
+    ),
+    (
+        "survive::the_encoder_is_cut_and_comes_back",
+        &[FFMPEG],
+        survive::the_encoder_is_cut_and_comes_back,
+    ),
+    (
+        "survive::a_clean_end_is_an_end_after_the_grace",
+        &[FFMPEG],
+        survive::a_clean_end_is_an_end_after_the_grace,
+    ),
+    (
+        "survive::a_second_encoder_waits_for_the_first_to_fall_silent",
+        &[FFMPEG],
+        survive::a_second_encoder_waits_for_the_first_to_fall_silent,
+    ),
+    (
+        "survive::a_half_open_encoder_is_found",
+        &[FFMPEG],
+        survive::a_half_open_encoder_is_found,
+    ),
+    (
+        "survive::a_viewer_that_hangs_hurts_nobody",
+        &[FFMPEG],
+        survive::a_viewer_that_hangs_hurts_nobody,
+    ),
+    (
+        "abuse::broken_handshakes",
+        &[FFMPEG],
+        abuse::broken_handshakes,
+    ),
+    ("abuse::hostile_chunks", &[FFMPEG], abuse::hostile_chunks),
+    ("abuse::hostile_values", &[FFMPEG], abuse::hostile_values),
+    (
+        "abuse::a_thousand_silent_connections",
+        &[FFMPEG],
+        abuse::a_thousand_silent_connections,
+    ),
+    (
+        "abuse::descriptors_run_out",
+        &[FFMPEG],
+        abuse::descriptors_run_out,
     ),
 ];
-
-const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
-/// Stands for the path of the newer ffmpeg.
-const NEWER_FFMPEG: &str = "newer ffmpeg";
 
 fn main() {
     let mut arguments = Arguments::from_args();

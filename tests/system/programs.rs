@@ -1,6 +1,6 @@
 //! The other programs: publishers, receivers, and nginx as somebody else's server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -162,4 +162,77 @@ rtmp {{
     let process = world.start("nginx", &mut command);
     wait_port(port);
     process
+}
+
+/// 4 s of HEVC or AV1 with AAC, a key frame each 25 pictures, in Enhanced RTMP's FLV.
+pub(crate) fn make_enhanced(world: &World, codec: &str) -> PathBuf {
+    let file = world.path(&format!("{codec}.flv"));
+    let encoder: &[&str] = match codec {
+        "hevc" => &[
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "keyint=25:min-keyint=25:scenecut=0:bframes=0:open-gop=0:log-level=error",
+        ],
+        "av1" => &[
+            "libaom-av1",
+            "-cpu-used",
+            "8",
+            "-lag-in-frames",
+            "0",
+            "-g",
+            "25",
+        ],
+        other => panic!("no recipe for {other}"),
+    };
+    let mut command = Command::new(newer_ffmpeg());
+    command
+        .args([
+            "-hide_banner",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=25:d=4",
+        ])
+        .args([
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=440:r=48000:d=4",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+        ])
+        .args(encoder)
+        .args(["-c:a", "aac", "-b:a", "64k", "-f", "flv"])
+        .arg(&file);
+    let made = world.run("make", &mut command, Duration::from_secs(120));
+    assert!(made.status.success(), "no {codec} file:\n{}", made.err);
+    file
+}
+
+/// librtmp publishes a file in real time, by GStreamer's older element; `options` are librtmp's.
+pub(crate) fn librtmp_publish(world: &World, name: &str, file: &Path, location: &str) -> Process {
+    let mut command = Command::new("gst-launch-1.0");
+    command
+        .args([
+            "-q",
+            "filesrc",
+            &format!("location={}", file.display()),
+            "!",
+        ])
+        .args([
+            "flvdemux",
+            "name=in",
+            "flvmux",
+            "name=out",
+            "streamable=true",
+            "!",
+        ])
+        .args(["rtmpsink", "sync=true", &format!("location={location}")])
+        .args(["in.video", "!", "queue", "!", "out."])
+        .args(["in.audio", "!", "queue", "!", "out."]);
+    world.start(name, &mut command)
 }
