@@ -340,6 +340,36 @@ async fn others_are_forbidden_everything() {
 }
 
 #[tokio::test]
+async fn a_head_has_one_deadline_however_it_drips() {
+    let site = Site::new(Limits::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let mut client = client.unwrap();
+    let (socket, peer) = accepted.unwrap();
+    let incoming = Incoming {
+        socket: socket.into_std().unwrap(),
+        peer,
+        local: address,
+        at: Instant::now() - HTTP_HEAD_TIMEOUT + Duration::from_millis(200),
+        admitted: site.door.admission.admit(peer.ip()).unwrap(),
+    };
+    let web = Arc::clone(&site.web);
+    site.door
+        .shards
+        .spawn(0, |shard| connection(shard, incoming, web))
+        .await
+        .unwrap();
+    let start = Instant::now();
+    while client.write_all(b"G").await.is_ok() {
+        assert!(start.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(10)).await;
+    }
+    let http = site.web.metrics.traffic(Protocol::Http);
+    assert_eq!(http.closes("head_timeout"), 1);
+}
+
+#[tokio::test]
 async fn heads_that_are_none_are_refused() {
     let site = Site::new(Limits::default());
     let answer = site.ask("nonsense\r\n\r\n").await;

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, Type};
 use tokio::time::timeout;
 
 use super::admission::{Admission, Admitted};
+use super::outlet::Ending;
 use super::shards::{Shard, Shards};
 use super::socket::{canonical, prepare};
 use crate::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG, REFUSAL_LOG};
@@ -153,7 +154,8 @@ impl Listener {
     }
 
     /// Accepts for ever; each connection becomes a task of the least loaded shard. Dropping the
-    /// future stops accepting.
+    /// future stops accepting. The handler counts why its connection closed
+    /// ([`crate::telemetry::metrics::Traffic::closed`]); a panic in it is counted here.
     ///
     /// # Errors
     /// Only when the runtime has no event queue.
@@ -235,10 +237,10 @@ impl Door {
         self.metrics.traffic(protocol).accepted.inc();
         let metrics = Arc::clone(&self.metrics);
         let spawned = self.shards.spawn(self.shards.choose(), move |shard| {
-            let open = OpenGauge::new(metrics, protocol);
+            let mut open = Open::new(metrics, protocol);
             async move {
-                let _open = open;
                 handler(shard, incoming).await;
+                open.done();
             }
         });
         // An error means that the process ends; the connection was closed by being dropped.
@@ -264,19 +266,41 @@ fn incoming(
     })
 }
 
-/// One in the gauge of open connections.
-struct OpenGauge(Arc<Metrics>, Protocol);
+/// One in the gauge of open connections. The handler counts why it closed; when it could not, this
+/// does.
+struct Open {
+    metrics: Arc<Metrics>,
+    protocol: Protocol,
+    closed: bool,
+}
 
-impl OpenGauge {
+impl Open {
     fn new(metrics: Arc<Metrics>, protocol: Protocol) -> Self {
         metrics.traffic(protocol).connections.inc();
-        Self(metrics, protocol)
+        Self {
+            metrics,
+            protocol,
+            closed: false,
+        }
+    }
+
+    /// The handler counted the reason. (A method, so that the task takes all of this along.)
+    const fn done(&mut self) {
+        self.closed = true;
     }
 }
 
-impl Drop for OpenGauge {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.traffic(self.1).connections.dec();
+        let traffic = self.metrics.traffic(self.protocol);
+        traffic.connections.dec();
+        if !self.closed {
+            traffic.closed(if std::thread::panicking() {
+                Ending::Defect.label()
+            } else {
+                "dropped"
+            });
+        }
     }
 }
 
@@ -421,6 +445,29 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         exchange(to).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_counted_and_costs_one_connection() {
+        let (_, door) = open(10);
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let to = listener.address();
+        tokio::spawn(
+            listener.serve(Protocol::Rtmp, door.clone(), |_, incoming| async move {
+                drop(incoming.socket);
+                panic!("on purpose");
+            }),
+        );
+        assert!(exchange(to).await.is_err());
+        let rtmp = door.metrics.traffic(Protocol::Rtmp);
+        let start = Instant::now();
+        while rtmp.connections.get() > 0 || rtmp.closes("defect") == 0 {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(door.metrics.panics.get(), 1);
+        assert!(exchange(to).await.is_err(), "the listener goes on");
+        assert_eq!(rtmp.accepted.get(), 2);
     }
 
     #[test]
