@@ -1,0 +1,220 @@
+//! What the documents show is true: configurations pass `check`, commands run, links lead somewhere,
+//! and `docs/limits.md` is what `src/limits.rs` says.
+//!
+//! `UPDATE_DOCS=1 cargo test --test documents` writes `docs/limits.md` anew.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may panic outside its test functions too"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The fenced blocks of a document that are in this language.
+#[cfg(feature = "publish")]
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(&format!("```{language}\n")) {
+        let (block, after) = after.split_once("```").unwrap();
+        found.push(block.to_owned());
+        rest = after;
+    }
+    found
+}
+
+/// Runs the README's shell blocks and checks its configurations, in a folder that stands for `/etc`.
+#[cfg(feature = "publish")]
+#[test]
+fn the_readme_works_as_written() {
+    use std::process::Command;
+
+    let readme = read("README.md");
+    let dir = tempfile::tempdir().unwrap();
+    let etc = dir.path().to_str().unwrap();
+    let here = |text: &str| text.replace("/etc/crtmpserver", etc);
+    let binary = env!("CARGO_BIN_EXE_crtmpserver");
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (program, arguments) = words.split_first().unwrap();
+        assert_eq!(*program, "crtmpserver", "{line}");
+        let done = Command::new(binary).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{line}: {done:?}");
+    };
+    let file = dir.path().join("crtmpserver.toml");
+    let configurations = blocks(&readme, "toml");
+    assert_eq!(configurations.len(), 2);
+    let commands: Vec<String> = blocks(&readme, "sh").iter().map(|b| here(b)).collect();
+    assert_eq!(commands.len(), 2);
+    let mut lines = commands.iter().flat_map(|block| block.lines());
+    // Users and secret come first, as in the text; then each configuration is checked.
+    for line in lines.by_ref().take(2) {
+        run(line);
+    }
+    let check = lines.next().unwrap();
+    for configuration in configurations {
+        fs::write(&file, here(&configuration)).unwrap();
+        run(check);
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut checked = 0;
+    let mut documents = vec![
+        "README.md".into(),
+        "CHANGELOG.md".into(),
+        "CONTRIBUTING.md".into(),
+    ];
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            documents.push(format!("docs/{name}"));
+        }
+    }
+    for document in documents {
+        let text = read(&document);
+        let folder = root().join(&document).parent().unwrap().to_owned();
+        for part in text.split("](").skip(1) {
+            let target = part.split([')', '#']).next().unwrap();
+            if !target.is_empty() && !target.starts_with("http") {
+                assert!(folder.join(target).exists(), "{document}: {target}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 5);
+}
+
+/// One row: name, value as written, what it is for.
+type Row = (String, String, String);
+
+/// The constants of `src/limits.rs`, and the fields of `Limits` with their defaults.
+fn limits() -> (Vec<Row>, Vec<Row>) {
+    let source = read("src/limits.rs");
+    let default_of = |field: &str| {
+        let defaults = source.split("impl Default for Limits").nth(1).unwrap();
+        let line = defaults
+            .lines()
+            .find(|l| l.trim().starts_with(&format!("{field}:")));
+        let value = line.unwrap_or_else(|| panic!("no default of {field}"));
+        value
+            .split_once(':')
+            .unwrap()
+            .1
+            .trim()
+            .trim_end_matches(',')
+            .to_owned()
+    };
+    let (mut fields, mut constants) = (Vec::new(), Vec::new());
+    let mut comment = String::new();
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("///") {
+            comment += text;
+        } else {
+            let about = std::mem::take(&mut comment).trim().to_owned();
+            if let Some(rest) = line.strip_prefix("pub const ") {
+                let (name, rest) = rest.split_once(':').unwrap();
+                let value = rest.split_once('=').unwrap().1.trim().trim_end_matches(';');
+                constants.push((name.to_owned(), plain(value), about));
+            } else if let Some(rest) = line.strip_prefix("pub ")
+                && let Some((name, _)) = rest.split_once(": ")
+            {
+                fields.push((name.to_owned(), plain(&default_of(name)), about));
+            }
+        }
+    }
+    (fields, constants)
+}
+
+/// `Duration::from_secs(10)` is `10 s`, `32 * 1024` is `32 KiB`, `0x00ff_ffff` stays as it is.
+fn plain(value: &str) -> String {
+    let number = |text: &str| text.trim_end_matches(')').replace('_', "");
+    if let Some(n) = value.strip_prefix("Duration::from_secs(") {
+        return format!("{} s", number(n));
+    }
+    if let Some(n) = value.strip_prefix("Duration::from_millis(") {
+        return format!("{} ms", number(n));
+    }
+    if let Some(n) = value.strip_suffix(" * 1024") {
+        return format!("{n} KiB");
+    }
+    if let Some(n) = value.strip_suffix(" << 20") {
+        return format!("{n} MiB");
+    }
+    value.replace('_', "")
+}
+
+fn table(out: &mut String, prefix: &str, rows: &[Row]) {
+    *out += "| limit | value | what it bounds, and why so |\n|---|---|---|\n";
+    for (name, value, about) in rows {
+        // Links of the source's documentation mean nothing here.
+        let about = about
+            .replace("[`", "`")
+            .replace("`]", "`")
+            .replace('|', "\\|");
+        *out += &format!("| `{prefix}{name}` | {value} | {about} |\n");
+    }
+}
+
+#[test]
+fn the_limits_are_those_of_the_source() {
+    let (fields, constants) = limits();
+    assert!(fields.len() >= 14 && constants.len() >= 40);
+    for (name, value, about) in fields.iter().chain(&constants) {
+        assert!(
+            !about.is_empty() && !value.is_empty(),
+            "{name} has no reason"
+        );
+    }
+    let mut text = String::from(
+        "# Limits
+
+Every bound that a peer can meet. Memory and time grow only with bytes that really arrived, never with a number
+that a peer wrote. This page is made from `src/limits.rs`; a test fails when they differ.
+
+## Configurable
+
+Keys of the table `[limits]`; the values are the defaults.
+
+",
+    );
+    table(&mut text, "limits.", &fields);
+    text += "\n## Fixed\n\nOnly a hostile or broken peer meets these.\n\n";
+    table(&mut text, "", &constants);
+    let path = root().join("docs/limits.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == text,
+        "docs/limits.md is not what src/limits.rs says: run UPDATE_DOCS=1 cargo test --test documents"
+    );
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let changes = read("CHANGELOG.md");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(changes.contains("## [Unreleased]") || changes.contains(&format!("## [{version}]")));
+}
+
+#[test]
+fn values_are_written_for_people() {
+    assert_eq!(plain("Duration::from_secs(10)"), "10 s");
+    assert_eq!(plain("Duration::from_millis(100)"), "100 ms");
+    assert_eq!(plain("32 * 1024"), "32 KiB");
+    assert_eq!(plain("1 << 20"), "1 MiB");
+    assert_eq!(plain("16_384"), "16384");
+}
