@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::{Applications, FileError, Networks, Secret};
 #[cfg(feature = "publish")]
 use super::{Users, login::Logins};
+use crate::media::check_name;
 use crate::rtmp::adobe;
 
 /// What [`Policy`] is made of.
@@ -233,7 +234,11 @@ impl Policy {
     /// when that changed.
     #[must_use]
     pub fn on_connect(&self, connect: &Connect<'_>, now: Instant) -> Decision {
-        let Some(app) = self.applications.resolve(connect.app) else {
+        let mirror = connect.claims_mirror && self.secret.is_some();
+        // A mirror takes the applications that its master has, whatever they are called; and a
+        // control connection belongs to none.
+        let any = mirror || self.publish.is_none();
+        let Some(app) = self.application(connect.app, any) else {
             return reject(
                 INVALID_APP,
                 "There is no such application on this server.",
@@ -248,7 +253,7 @@ impl Policy {
         let Some(publish) = &self.publish else {
             return accept(Identity::Nobody);
         };
-        if connect.claims_mirror && self.secret.is_some() {
+        if mirror {
             return accept(Identity::Nobody);
         }
         #[cfg(feature = "publish")]
@@ -277,6 +282,11 @@ impl Policy {
             );
         }
         accept(Identity::Nobody)
+    }
+
+    fn application(&self, name: &str, any: bool) -> Option<Arc<str>> {
+        let known = self.applications.resolve(name).cloned();
+        known.or_else(|| (any && check_name(name).is_ok()).then(|| Arc::from(name)))
     }
 
     /// Whether this peer may publish.

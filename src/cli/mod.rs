@@ -16,16 +16,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Loaded, Problem, Sources};
+use crate::daemon::EX_CONFIG;
 use crate::telemetry::logging;
 
 /// A usage error.
 const EX_USAGE: u8 = 64;
-/// The system refuses something: a port in use, no threads.
-const EX_OSERR: u8 = 71;
 /// A file cannot be read or written.
 const EX_IOERR: u8 = 74;
-/// The configuration is wrong.
-const EX_CONFIG: u8 = 78;
 
 /// The version, and what was left out of it.
 const VERSION: &str = if cfg!(feature = "publish") {
@@ -137,7 +134,7 @@ fn run(args: &SettingsArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             output::error(&e.to_string());
-            ExitCode::from(EX_OSERR)
+            ExitCode::from(e.exit_code())
         }
     }
 }

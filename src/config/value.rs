@@ -234,6 +234,15 @@ pub struct MasterUrl {
     pub port: u16,
 }
 
+impl MasterUrl {
+    /// `host:port`, for dialling.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let url = self.to_string();
+        url.strip_prefix("rtmp://").unwrap_or(&url).to_owned()
+    }
+}
+
 impl FromStr for MasterUrl {
     type Err = String;
 

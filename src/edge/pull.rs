@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::{Complaint, Edge, Trouble, Wanted};
+use super::{Complaint, Edge, MASTER, Trouble, Wanted};
 use crate::amf::Value;
 use crate::bridge;
 use crate::media::StreamName;
@@ -52,6 +52,9 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
             let now = Instant::now();
             if let Err(trouble) = failure {
                 let text = trouble.to_string();
+                if edge.config.secret.is_none() {
+                    edge.health.trouble(MASTER, format!("{name}: {text}"));
+                }
                 if complaint.is_new(&text, now) {
                     tracing::warn!(
                         stream = %name, master = %edge.config.master, code = "pull-lost",
@@ -204,6 +207,9 @@ impl Pull<'_> {
                 let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
                 let publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
                 self.edge.metrics.pulls.inc();
+                if self.edge.config.secret.is_none() {
+                    self.edge.health.clear(MASTER);
+                }
                 tracing::info!(stream = %self.name, master = %self.edge.config.master, "pulling");
                 self.publisher.insert(publisher)
             }
