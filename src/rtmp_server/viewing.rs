@@ -168,8 +168,12 @@ impl Connection {
         }
     }
 
-    /// The server stops: viewers hear that their streams end.
+    /// The server stops: viewers hear that their streams end. Mirrors do not: to them the streams
+    /// are cut, and they keep their own viewers until this server is back.
     pub(super) fn say_goodbye(&mut self) {
+        if self.identity.is_mirror() {
+            return;
+        }
         for viewing in std::mem::take(&mut self.viewing) {
             if !matches!(viewing.state, State::Waits(_)) {
                 self.machine.end_play(viewing.id);

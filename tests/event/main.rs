@@ -1,0 +1,12 @@
+//! Whole events in one process: real servers, real sockets, no other program. Encoders and viewers
+//! are the project's own client machine; what they see is checked frame by frame.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+
+mod survival;
+mod trust;
+mod world;

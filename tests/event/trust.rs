@@ -1,0 +1,139 @@
+//! Who may publish, who may play, and who is no mirror.
+
+use std::time::Duration;
+
+use crtmpserver::auth::Networks;
+use crtmpserver::config::{Role, Settings};
+use crtmpserver::relay::State;
+use crtmpserver::rtmp::client::Event;
+use crtmpserver::rtmp_client::Session;
+use tokio::time::timeout;
+
+use crate::world::*;
+
+#[tokio::test]
+async fn the_right_password_publishes_and_the_wrong_one_is_told_so() {
+    let folder = folder();
+    let master = Running::start(settings(Role::Master, folder.path()));
+    assert!(login(master.rtmp, PASSWORD).await.is_ok());
+    let refused = login(master.rtmp, "wrong").await.err().unwrap();
+    assert!(refused.contains("reason=authfailed"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_mirror_takes_no_publisher() {
+    let folder = folder();
+    let master = Running::start(settings(Role::Master, folder.path()));
+    let mirror = Running::start(mirror_of(master.rtmp, folder.path()));
+    let config = client(mirror.rtmp, "live", true);
+    let mut session = Session::dial(&mirror.rtmp.to_string(), config)
+        .await
+        .unwrap();
+    loop {
+        if let Event::Connected { .. } = session.next().await.unwrap() {
+            break;
+        }
+    }
+    let refused = Encoder::publish(session, 0).await.err();
+    assert_eq!(refused.as_deref(), Some("NetStream.Publish.BadName"));
+}
+
+#[tokio::test]
+async fn a_master_plays_to_nobody_but_mirrors() {
+    let folder = folder();
+    let master = Running::start(settings(Role::Master, folder.path()));
+    let _encoder = Encoder::start(master.rtmp, 0).await;
+    let config = client(master.rtmp, "live", false);
+    let mut session = Session::dial(&master.rtmp.to_string(), config)
+        .await
+        .unwrap();
+    let refused = loop {
+        match session.next().await {
+            Ok(Event::Connected { .. }) => panic!("a stranger was connected"),
+            Ok(Event::Rejected { .. }) => break true,
+            Ok(_) => {}
+            Err(_) => break false,
+        }
+    };
+    assert!(refused);
+}
+
+#[tokio::test]
+async fn a_mirror_with_a_wrong_secret_gets_nothing() {
+    let (right, wrong) = (folder(), folder());
+    std::fs::write(
+        wrong.path().join("secret"),
+        "another secret, as long as that",
+    )
+    .unwrap();
+    let master = Running::start(settings(Role::Master, right.path()));
+    let mirror = Running::start(mirror_of(master.rtmp, wrong.path()));
+    let _encoder = Encoder::start(master.rtmp, 0).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(mirror.hub.streams().is_empty());
+    let streams = master.hub.streams();
+    assert!(streams.iter().all(|s| s.viewers().total() == 0));
+}
+
+#[tokio::test]
+async fn a_server_that_is_its_own_master_pulls_nothing() {
+    let folder = folder();
+    let address = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap()
+    };
+    let mut settings = mirror_of(address, folder.path());
+    settings.listen.rtmp = vec![address];
+    let mirror = Running::start(settings);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(mirror.hub.streams().is_empty());
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_server_can_be_the_master() {
+    let folder = folder();
+    let mut config: Settings = settings(Role::Standalone, folder.path());
+    config.secret_file = None;
+    config.publish.networks = Networks::loopback();
+    let origin = Running::start(config);
+    let mut config = mirror_of(origin.rtmp, folder.path());
+    config.secret_file = None;
+    let name = crtmpserver::media::StreamName::new("live", "event").unwrap();
+    config.mirror.as_mut().unwrap().streams = vec![name.clone()];
+    let mirror = Running::start(config);
+    let encoder = Encoder::start(origin.rtmp, 0).await;
+    let viewer = Viewer::start(mirror.rtmp).await;
+    assert_unbroken(&viewer.until_frame(40).await.numbers);
+    encoder.cut().await;
+    let stream = mirror.hub.get(&name).unwrap();
+    eventually("it waits", || stream.state() != State::Live).await;
+    let _encoder = Encoder::start(origin.rtmp, 700).await;
+    viewer.until_frame(740).await;
+}
+
+#[tokio::test]
+async fn an_unknown_stream_and_an_unknown_application_are_refused_in_words() {
+    let folder = folder();
+    let mut config = settings(Role::Standalone, folder.path());
+    config.play.wait = Duration::from_millis(100);
+    let server = Running::start(config);
+    let viewer = Viewer::start(server.rtmp).await;
+    viewer
+        .until("refused", |s| {
+            s.codes.iter().any(|c| c == "NetStream.Play.StreamNotFound")
+        })
+        .await;
+    let config = client(server.rtmp, "nosuch", false);
+    let mut session = Session::dial(&server.rtmp.to_string(), config)
+        .await
+        .unwrap();
+    let code = timeout(PATIENCE, async {
+        loop {
+            if let Event::Rejected { code, .. } = session.next().await.unwrap() {
+                return code;
+            }
+        }
+    });
+    assert_eq!(code.await.unwrap(), "NetConnection.Connect.InvalidApp");
+}
