@@ -18,7 +18,7 @@ mod pull;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -41,6 +41,8 @@ const MASTER: &str = "master";
 const AGENT: &str = concat!("crtmpserver/", env!("CARGO_PKG_VERSION"));
 /// Chunk size of the little that a mirror sends.
 const CHUNK_SIZE: u32 = 4096;
+/// A master that sent nothing for this long is asked whether it is there.
+const PING_AFTER: Duration = Duration::from_secs(2);
 /// The window that a mirror announces, bytes.
 const WINDOW: u32 = 2_500_000;
 
@@ -199,8 +201,14 @@ impl Edge {
 
     /// How every connection to the master begins.
     fn client_config(&self, app: &str) -> Result<ClientConfig, getrandom::Error> {
+        let mut limits = self.config.limits;
+        if self.config.secret.is_some() {
+            // A crtmpserver answers pings: a link that is dead without saying so is found soon.
+            limits.ping_after = PING_AFTER;
+            limits.silence_timeout = control::SILENCE;
+        }
         Ok(ClientConfig {
-            limits: self.config.limits,
+            limits,
             app: app.to_owned(),
             tc_url: format!("rtmp://{}/{app}", self.config.master),
             flash_ver: AGENT.to_owned(),
@@ -237,7 +245,7 @@ impl Complaint {
     }
 
     /// It works again; how long it did not.
-    fn over(&mut self, now: Instant) -> Option<std::time::Duration> {
+    fn over(&mut self, now: Instant) -> Option<Duration> {
         self.said = None;
         self.since
             .take()
@@ -245,9 +253,8 @@ impl Complaint {
     }
 
     /// How long it has not worked.
-    fn lasts(&self, now: Instant) -> std::time::Duration {
-        self.since.map_or(std::time::Duration::ZERO, |s| {
-            now.saturating_duration_since(s)
-        })
+    fn lasts(&self, now: Instant) -> Duration {
+        self.since
+            .map_or(Duration::ZERO, |s| now.saturating_duration_since(s))
     }
 }
