@@ -52,20 +52,22 @@ pub struct Cluster {
 struct State {
     link: Link,
     above: Vec<String>,
-    mirrors: BTreeMap<String, Mirror>,
+    mirrors: BTreeMap<String, (u64, Mirror)>,
     wakers: Vec<(u64, Arc<dyn Wake>)>,
-    next_waker: u64,
+    /// Numbers of wakers and memberships.
+    next: u64,
 }
 
-/// The table of mirrors is full, or this id is connected already.
+/// [`MAX_MIRRORS`] are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
-    /// [`MAX_MIRRORS`] are connected.
-    #[error("too many mirrors are connected")]
-    Full,
-    /// A mirror's id is random: the same one twice is a clone of a running process or a forgery.
-    #[error("a mirror with this id is connected already")]
-    Duplicate,
+#[error("too many mirrors are connected")]
+pub struct Full;
+
+impl State {
+    const fn number(&mut self) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
 }
 
 impl Cluster {
@@ -88,7 +90,7 @@ impl Cluster {
                 above: Vec::new(),
                 mirrors: BTreeMap::new(),
                 wakers: Vec::new(),
-                next_waker: 0,
+                next: 0,
             }),
         })
     }
@@ -161,23 +163,23 @@ impl Cluster {
         };
     }
 
-    /// A mirror has proved itself. It is in the table until the guard is dropped.
+    /// A mirror has proved itself. It is in the table until the guard is dropped. One that is there
+    /// already takes its own place: its older connection died without a word.
     ///
     /// # Errors
-    /// [`JoinError`] when the table is full or the id is taken.
-    pub fn join(self: &Arc<Self>, id: &str, mirror: Mirror) -> Result<Membership, JoinError> {
+    /// [`Full`].
+    pub fn join(self: &Arc<Self>, id: &str, mirror: Mirror) -> Result<Membership, Full> {
         let mut state = self.lock();
-        if state.mirrors.contains_key(id) {
-            return Err(JoinError::Duplicate);
+        if state.mirrors.len() >= MAX_MIRRORS && !state.mirrors.contains_key(id) {
+            return Err(Full);
         }
-        if state.mirrors.len() >= MAX_MIRRORS {
-            return Err(JoinError::Full);
-        }
-        state.mirrors.insert(id.to_owned(), mirror);
+        let number = state.number();
+        state.mirrors.insert(id.to_owned(), (number, mirror));
         self.changed(&state);
         Ok(Membership {
             cluster: Arc::clone(self),
             id: id.to_owned(),
+            number,
         })
     }
 
@@ -186,14 +188,13 @@ impl Cluster {
     pub fn mirrors(&self) -> Vec<(String, Mirror)> {
         let state = self.lock();
         let pairs = state.mirrors.iter();
-        pairs.map(|(id, m)| (id.clone(), m.clone())).collect()
+        pairs.map(|(id, (_, m))| (id.clone(), m.clone())).collect()
     }
 
     /// Wakes `waker` at each change until the guard is dropped.
     pub fn watch(self: &Arc<Self>, waker: Arc<dyn Wake>) -> Watch {
         let mut state = self.lock();
-        let key = state.next_waker;
-        state.next_waker = key.wrapping_add(1);
+        let key = state.number();
         state.wakers.push((key, waker));
         Watch {
             cluster: Arc::clone(self),
@@ -206,10 +207,26 @@ impl Cluster {
 pub struct Membership {
     cluster: Arc<Cluster>,
     id: String,
+    number: u64,
+}
+
+impl Membership {
+    /// Whether a newer connection of the same mirror took its place.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        let state = self.cluster.lock();
+        state
+            .mirrors
+            .get(&self.id)
+            .is_none_or(|(number, _)| *number != self.number)
+    }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
+        if self.is_replaced() {
+            return;
+        }
         let mut state = self.cluster.lock();
         state.mirrors.remove(&self.id);
         self.cluster.changed(&state);
@@ -255,19 +272,19 @@ mod tests {
         let count = Arc::new(Count::default());
         let watch = cluster.watch(count.clone());
         let member = cluster.join("a", mirror()).unwrap();
-        assert_eq!(
-            cluster.join("a", mirror()).err(),
-            Some(JoinError::Duplicate)
-        );
-        assert_eq!(cluster.mirrors().len(), 1);
+        assert!(!member.is_replaced());
+        let again = cluster.join("a", mirror()).unwrap();
+        assert!(member.is_replaced(), "the newer connection has its place");
         drop(member);
+        assert_eq!(cluster.mirrors().len(), 1);
+        drop(again);
         assert!(cluster.mirrors().is_empty());
-        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert_eq!(count.0.load(Ordering::Relaxed), 3);
         drop(watch);
         let _again = cluster.join("a", mirror()).unwrap();
         assert_eq!(
             count.0.load(Ordering::Relaxed),
-            2,
+            3,
             "nobody watches any more"
         );
     }
@@ -278,10 +295,7 @@ mod tests {
         let members: Vec<_> = (0..MAX_MIRRORS)
             .map(|n| cluster.join(&n.to_string(), mirror()).unwrap())
             .collect();
-        assert_eq!(
-            cluster.join("one more", mirror()).err(),
-            Some(JoinError::Full)
-        );
+        assert_eq!(cluster.join("one more", mirror()).err(), Some(Full));
         drop(members);
         assert!(cluster.join("one more", mirror()).is_ok());
     }

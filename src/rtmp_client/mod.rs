@@ -164,11 +164,9 @@ impl Session {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let mut progress = false;
         while let Some(front) = self.unsent.front_mut() {
             match self.socket.try_write(front) {
                 Ok(n) => {
-                    progress = true;
                     front.advance(n);
                     self.unsent_bytes = self.unsent_bytes.saturating_sub(n);
                     if front.is_empty() {
@@ -178,9 +176,6 @@ impl Session {
                 Err(error) if is_idle(&error) => break,
                 Err(error) => return Err(error),
             }
-        }
-        if progress {
-            self.machine.progress(Instant::now());
         }
         Ok(())
     }

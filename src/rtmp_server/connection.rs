@@ -51,6 +51,8 @@ pub(super) struct Connection {
     /// Rings while a player waits for a stream.
     pub(super) hub_watch: Option<relay::Watch>,
     pub(super) viewing: Vec<Viewing>,
+    /// Bytes that the socket had taken at the last look.
+    sent: u64,
     #[cfg(feature = "publish")]
     pub(super) publishing: Vec<Publishing>,
 }
@@ -90,6 +92,7 @@ pub(super) async fn serve(
         mirror_id: None,
         hub_watch: None,
         viewing: Vec::new(),
+        sent: 0,
         #[cfg(feature = "publish")]
         publishing: Vec::new(),
         server,
@@ -151,6 +154,13 @@ impl Connection {
                 }
                 () = sleep_until(next.into()) => {
                     let now = Instant::now();
+                    // Some players answer no ping. What the socket took counts as life: a peer that
+                    // is gone is found by TCP_USER_TIMEOUT or by the send time-out.
+                    let sent = outlet.totals().bytes;
+                    if sent > self.sent {
+                        self.sent = sent;
+                        self.machine.progress(now);
+                    }
                     self.machine.timeout(now);
                     self.look(now);
                 }

@@ -9,6 +9,7 @@ use crate::auth::Identity;
 use crate::cluster::{self, Membership};
 use crate::relay;
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
+use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
 
 /// The master shows its mirrors that it is there at least this often.
@@ -48,7 +49,7 @@ pub(super) struct Control {
     next: Instant,
     _streams: relay::Watch,
     _cluster: cluster::Watch,
-    _member: Membership,
+    member: Membership,
 }
 
 impl Control {
@@ -86,10 +87,7 @@ impl Connection {
         let info = status::info(Level::Error, code::CONNECT_REJECTED, why);
         self.machine.error(transaction, info);
         self.machine
-            .close(crate::rtmp::session::reason::CloseReason::Driver(
-                "mirror-refused",
-                why.to_owned(),
-            ));
+            .close(CloseReason::Driver("mirror-refused", why.to_owned()));
     }
 
     /// From now on this is a control connection.
@@ -121,7 +119,7 @@ impl Connection {
             next: Instant::now(),
             _streams: streams,
             _cluster: cluster,
-            _member: member,
+            member,
         });
         self.announce(Instant::now());
     }
@@ -131,6 +129,12 @@ impl Connection {
         let Some(control) = &mut self.control else {
             return;
         };
+        if control.member.is_replaced() {
+            return self.machine.close(CloseReason::Driver(
+                "mirror-replaced",
+                "the same mirror has connected anew".to_owned(),
+            ));
+        }
         let (hub, cluster) = (&self.server.hub, &self.server.cluster);
         let versions = (hub.version(), cluster.version());
         let changed = versions != (control.hub_version, control.cluster_version);

@@ -7,6 +7,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod network;
 mod survival;
 mod trust;
 mod world;

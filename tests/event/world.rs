@@ -35,6 +35,8 @@ pub(crate) fn folder() -> TempDir {
         "0123456789abcdef0123456789abcdef\n",
     )
     .unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(folder.path().join("secret"), private).unwrap();
     folder
 }
 
