@@ -127,13 +127,14 @@ impl Driver {
             }
             Event::Publish { stream, .. } => {
                 assert!(!self.publishing.contains_key(&stream), "published twice");
+                #[cfg(feature = "publish")]
                 if yes {
                     self.server.accept_publish(stream);
                     self.publishing.insert(stream, true);
-                } else {
-                    self.server
-                        .reject_publish(stream, "NetStream.Publish.BadName", "no");
+                    return;
                 }
+                self.server
+                    .reject_publish(stream, "NetStream.Publish.BadName", "no");
             }
             Event::Unpublish { stream } => {
                 assert!(self.publishing.remove(&stream).is_some(), "never published");
