@@ -9,14 +9,17 @@ use crate::world::{Process, World, free_ports, get, wait_for};
 pub(crate) const USER: &str = "ann";
 pub(crate) const PASSWORD: &str = "correct-horse 7";
 
-/// The whole program.
+/// The whole program: the one just built, or the one that `TEST_BIN` names.
 pub(crate) fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_crtmpserver"))
+    std::env::var_os("TEST_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_crtmpserver")),
+        PathBuf::from,
+    )
 }
 
 /// The program without publishing, when `tests/run` has built it; else the whole one.
 pub(crate) fn mirror_binary() -> PathBuf {
-    std::env::var_os("CRTMPSERVER_MIRROR_BIN")
+    std::env::var_os("TEST_MIRROR_BIN")
         .map(PathBuf::from)
         .filter(|path| path.exists())
         .unwrap_or_else(binary)
@@ -70,6 +73,7 @@ format = \"text\"
     /// Waits until `/healthz` says ready.
     pub(crate) fn wait_ready(&self) {
         wait_for(&format!("{} is ready", self.name), || {
+            assert!(!self.process.ended(), "it ended:\n{}", self.process.said());
             (get(self.http, "/healthz")?.0 == 200).then_some(())
         });
     }

@@ -1,6 +1,6 @@
 //! The program as a whole, against other people's programs: ffmpeg, rtmpdump, GStreamer, nginx.
 //!
-//! These tests run when `CRTMPSERVER_SYSTEM_TESTS` is set (`tests/run` sets it); without it, or when a
+//! These tests run when `SYSTEM_TESTS` is set (`tests/run` sets it); without it, or when a
 //! program that one needs is not there, they are reported as ignored. Each leaves its logs in
 //! `target/test-logs/system/NAME`.
 #![expect(
@@ -248,14 +248,14 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Most of a test is waiting in real time.
     arguments.test_threads = arguments.test_threads.or(Some(4));
-    let wanted = std::env::var_os("CRTMPSERVER_SYSTEM_TESTS").is_some();
+    let wanted = std::env::var_os("SYSTEM_TESTS").is_some();
     let trials = TESTS
         .iter()
         .map(|&(name, needs, run)| {
             Trial::ignorable_test(name, move || {
                 if !wanted {
                     return Ok(Completion::ignored_with(
-                        "CRTMPSERVER_SYSTEM_TESTS is not set",
+                        "SYSTEM_TESTS is not set",
                     ));
                 }
                 for program in needs {

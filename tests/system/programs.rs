@@ -21,7 +21,7 @@ pub(crate) fn present(program: &str) -> bool {
 
 /// A newer ffmpeg than Debian's, which `tests/run` gets from PyPI.
 pub(crate) fn newer_ffmpeg() -> String {
-    std::env::var("CRTMPSERVER_NEWER_FFMPEG")
+    std::env::var("TEST_NEWER_FFMPEG")
         .unwrap_or_else(|_| format!("{}/target/newer-ffmpeg/ffmpeg", env!("CARGO_MANIFEST_DIR")))
 }
 

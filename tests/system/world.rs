@@ -113,6 +113,13 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Whether it has ended, for who may not wait for it.
+    pub(crate) fn ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("Z", |(_, rest)| rest);
+        state.starts_with('Z')
+    }
+
     pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
