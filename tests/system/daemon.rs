@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::world::{Process, World, free_ports, get, wait_for};
 
 pub(crate) const USER: &str = "ann";
-pub(crate) const PASSWORD: &str = "correct-horse 7";
+pub(crate) const PASSWORD: &str = "correct-horse-7";
 
 /// The whole program: the one just built, or the one that `TEST_BIN` names.
 pub(crate) fn binary() -> PathBuf {
@@ -90,8 +90,7 @@ format = \"text\"
 
     /// With the right user and password, as ffmpeg takes them.
     pub(crate) fn login_url(&self, stream: &str) -> String {
-        let password = PASSWORD.replace(' ', "%20");
-        format!("rtmp://{USER}:{password}@127.0.0.1:{}/{stream}", self.rtmp)
+        format!("rtmp://{USER}:{PASSWORD}@127.0.0.1:{}/{stream}", self.rtmp)
     }
 
     pub(crate) fn flv_url(&self, stream: &str) -> String {

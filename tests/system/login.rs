@@ -64,9 +64,8 @@ pub(crate) fn ffmpeg_with_wrong_passwords(world: &World) {
 
 pub(crate) fn librtmp_with_the_right_password(world: &World) {
     let server = server(world);
-    let password = PASSWORD.replace(' ', "\\20");
     let location = format!(
-        "{} pubUser={USER} pubPasswd={password} live=1",
+        "{} pubUser={USER} pubPasswd={PASSWORD} live=1",
         server.rtmp_url("live/event")
     );
     let _encoder = librtmp_publish(world, "encoder", &programme(), &location);

@@ -254,9 +254,7 @@ fn main() {
         .map(|&(name, needs, run)| {
             Trial::ignorable_test(name, move || {
                 if !wanted {
-                    return Ok(Completion::ignored_with(
-                        "SYSTEM_TESTS is not set",
-                    ));
+                    return Ok(Completion::ignored_with("SYSTEM_TESTS is not set"));
                 }
                 for program in needs {
                     let there = match *program {

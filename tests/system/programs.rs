@@ -64,7 +64,7 @@ pub(crate) fn watch_with(world: &World, ffmpeg: &str, name: &str, url: &str) -> 
     command
         .args(["-hide_banner", "-loglevel", "verbose", "-i", url])
         .args(FRAME_HASHES)
-        .args(["-t", "300", "-"]);
+        .arg("-");
     world.start(name, &mut command)
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn librtmp_publish(world: &World, name: &str, file: &Path, location: 
             "!",
         ])
         .args(["rtmpsink", "sync=true", &format!("location={location}")])
-        .args(["in.video", "!", "queue", "!", "out."])
-        .args(["in.audio", "!", "queue", "!", "out."]);
+        .args(["in.video", "!", "queue", "!", "out.video"])
+        .args(["in.audio", "!", "queue", "!", "out.audio"]);
     world.start(name, &mut command)
 }
