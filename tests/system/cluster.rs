@@ -43,11 +43,6 @@ pub(crate) fn two_mirrors_pass_every_packet(world: &World) {
     // One pull each, however many watch there.
     let pulls = cluster.master.metric("crtmpserver_viewers", "");
     assert!((pulls - 2.0).abs() < 0.1, "{pulls} pulls");
-    let (status, cluster_json) = get(cluster.master.http, "/cluster.json").unwrap();
-    assert_eq!(status, 200);
-    for mirror in &cluster.mirrors {
-        assert!(cluster_json.contains("mirror") || cluster_json.contains(&mirror.http.to_string()));
-    }
 }
 
 fn enhanced(world: &World, codec: &str) {
@@ -98,13 +93,10 @@ pub(crate) fn a_mirrors_binary_cannot_publish(_world: &World) {
     let version = Command::new(&binary).arg("--version").output().unwrap();
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     assert!(version.contains("without publishing"), "{version}");
-    for command in ["passwd", "demo"] {
-        let done = Command::new(&binary)
-            .args([command, "--help"])
-            .output()
-            .unwrap();
-        assert!(!done.status.success(), "{command} is there");
-    }
+    let help = Command::new(&binary).arg("--help").output().unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(help.contains("check"), "{help}");
+    assert!(!help.contains("passwd") && !help.contains("demo"), "{help}");
 }
 
 pub(crate) fn a_master_plays_to_mirrors_alone(world: &World) {

@@ -86,7 +86,11 @@ pub(crate) fn librtmp_with_the_wrong_password(world: &World) {
         "it came in"
     );
     wait_for("the server's word", || {
-        server.process.said().contains("auth").then_some(())
+        server
+            .process
+            .said()
+            .contains("wrong password")
+            .then_some(())
     });
 }
 

@@ -213,10 +213,20 @@ pub(crate) fn make_enhanced(world: &World, codec: &str) -> PathBuf {
     file
 }
 
-/// librtmp publishes a file in real time, by GStreamer's older element; `options` are librtmp's.
+/// librtmp publishes a file in real time, by GStreamer's older element; `location` has librtmp's options.
 pub(crate) fn librtmp_publish(world: &World, name: &str, file: &Path, location: &str) -> Process {
+    let shim = world.path("librtmp-nul.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/librtmp-nul.c");
+    let mut compile = Command::new("cc");
+    compile
+        .args(["-shared", "-fPIC", "-O2", "-o"])
+        .arg(&shim)
+        .arg(source);
+    let made = world.run("shim", &mut compile, Duration::from_secs(60));
+    assert!(made.status.success(), "{}", made.err);
     let mut command = Command::new("gst-launch-1.0");
     command
+        .env("LD_PRELOAD", shim)
         .args([
             "-q",
             "filesrc",
