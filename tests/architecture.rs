@@ -164,6 +164,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "cluster",
+            "rtmp_client",
             "config",
             "rtmp_server",
             "http",
