@@ -50,6 +50,8 @@ impl Connection {
             // Players that always send 0 mean "from where it is".
             tracing::debug!(stream = %name, peer = %self.peer, start, "play from a position: live instead");
         }
+        // A player that waits has finished its login: a thousand of them may share one address.
+        self.admitted.login_done();
         let now = Instant::now();
         self.viewing.push(Viewing {
             id: stream,
@@ -103,7 +105,6 @@ impl Connection {
             let (id, name) = (viewing.id, viewing.name.clone());
             if let Some(stream) = self.server.hub.get(&name) {
                 self.machine.accept_play(id);
-                self.admitted.login_done();
                 tracing::debug!(stream = %name, peer = %self.peer, "playing");
                 viewing.state = State::Accepted(stream);
                 self.viewing.push(viewing);
