@@ -81,6 +81,9 @@ pub const MAX_CHUNK_STREAMS: usize = 64;
 pub const REASSEMBLY_SLACK: usize = 1 << 20;
 /// Partial messages together for a connection that does not publish.
 pub const MAX_REASSEMBLY_IDLE: usize = 128 * 1024;
+/// Partial messages of all connections together. Above it, connections that show no credentials and
+/// still grow are closed.
+pub const MAX_REASSEMBLY_TOTAL: usize = 256 << 20;
 /// The specification's largest chunk size (a message cannot be longer, RTMP 1.0 section 5.4.1).
 pub const MAX_CHUNK_SIZE: u32 = 0x00ff_ffff;
 /// First size of the buffer of a partial message; it doubles with what arrives. For all chunk streams

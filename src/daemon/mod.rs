@@ -27,7 +27,6 @@ use crate::limits::RESERVED_DESCRIPTORS;
 use crate::net::{Admission, AdmissionLimits, BindError, Door, Listener, Shards};
 use crate::relay::{Hub, JoinMode};
 use crate::rtmp::mirror::new_id;
-use crate::rtmp_client::random;
 use crate::rtmp_server::RtmpServer;
 use crate::system;
 use crate::telemetry::health::Health;
@@ -99,10 +98,11 @@ impl Server {
         let rtmp = Listener::bind_all(&settings.listen.rtmp)?;
         let http = Listener::bind_all(&settings.listen.http)?;
         let hub = Hub::new(settings.hub());
-        let id = new_id(random().map_err(io::Error::from)?);
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(io::Error::from)?;
         // A foreign master announces nothing: each of its streams is pulled by itself.
         let has_link = settings.mirror.is_some() && settings.secret_file.is_some();
-        let cluster = Cluster::new(id, has_link, now);
+        let cluster = Cluster::new(new_id(id), has_link, now);
         let metrics = Arc::new(Metrics::of(&hub));
         Ok(Self {
             settings,

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
 use super::RtmpServer;
+use super::budget::Share;
 use super::mirrors::{Control, Login};
 #[cfg(feature = "publish")]
 use super::publishing::Publishing;
@@ -51,6 +52,7 @@ pub(super) struct Connection {
     /// Rings while a player waits for a stream.
     pub(super) hub_watch: Option<relay::Watch>,
     pub(super) viewing: Vec<Viewing>,
+    share: Share,
     /// Bytes that the socket had taken at the last look.
     sent: u64,
     #[cfg(feature = "publish")]
@@ -92,6 +94,7 @@ pub(super) async fn serve(
         mirror_id: None,
         hub_watch: None,
         viewing: Vec::new(),
+        share: server.budget.share(),
         sent: 0,
         #[cfg(feature = "publish")]
         publishing: Vec::new(),
@@ -195,6 +198,12 @@ impl Connection {
                     if let Err(reason) = self.drain() {
                         return Some(End::Machine(reason));
                     }
+                    if self.share.exceeds(self.machine.buffered()) && !self.is_known() {
+                        return Some(End::Machine(CloseReason::Driver(
+                            "memory-budget",
+                            "all partial messages together take too much memory".to_owned(),
+                        )));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -215,6 +224,11 @@ impl Connection {
         }
         self.play_accepted();
         Ok(())
+    }
+
+    /// Whether it has shown who it is.
+    fn is_known(&self) -> bool {
+        self.identity != Identity::Nobody
     }
 
     fn deadline(&self) -> Instant {

@@ -4,6 +4,7 @@
 //! [`Hub`], and hands control bytes to the connection's outlet. Media goes past it: the shard's
 //! fan-out writes it straight from the stream's log.
 
+mod budget;
 mod connection;
 mod events;
 mod mirrors;
@@ -16,8 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use budget::Budget;
+
 use crate::auth::Policy;
 use crate::cluster::Cluster;
+use crate::limits::MAX_REASSEMBLY_TOTAL;
 use crate::net::{Incoming, Shard};
 use crate::relay::{Hub, JoinMode};
 
@@ -34,12 +38,13 @@ pub struct RtmpServer {
     /// How long a player waits for a stream that is not there yet.
     pub wait: Duration,
     connections: AtomicU64,
+    budget: Arc<Budget>,
 }
 
 impl RtmpServer {
     /// Puts the parts together.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         hub: Arc<Hub>,
         policy: Arc<Policy>,
         cluster: Arc<Cluster>,
@@ -53,6 +58,7 @@ impl RtmpServer {
             join,
             wait,
             connections: AtomicU64::new(1),
+            budget: Budget::new(MAX_REASSEMBLY_TOTAL),
         }
     }
 

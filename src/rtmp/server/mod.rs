@@ -175,6 +175,12 @@ impl Server {
         self.link.acknowledged()
     }
 
+    /// Bytes held of messages that are not complete, and of input that is not read yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.link.buffered()
+    }
+
     /// Messages that were read and thrown away unseen.
     #[must_use]
     pub const fn discarded(&self) -> u64 {

@@ -134,6 +134,11 @@ impl<E> Link<E> {
         self.input.extend_from_slice(bytes);
     }
 
+    /// Bytes held of messages that are not complete, and of input that is not read yet.
+    pub(crate) fn buffered(&self) -> usize {
+        self.reader.buffered().saturating_add(self.input.len())
+    }
+
     /// Whether more input has room while an answer is pending.
     pub(crate) fn has_room(&self) -> bool {
         self.input.len() < MAX_SESSION_INPUT / 2
