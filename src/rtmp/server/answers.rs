@@ -100,7 +100,10 @@ impl Server {
             self.say(stream, |s| s.play_reset());
         }
         self.say(stream, |s| s.play_start());
-        self.send_data(stream, status::sample_access(false, false));
+        // It tells Flash what its scripts may read; others take it for a track of subtitles.
+        if self.flash {
+            self.send_data(stream, status::sample_access(false, false));
+        }
     }
 
     /// Refuses a pending `play`; the connection stays. `code` is mostly

@@ -78,6 +78,8 @@ impl Server {
         let wants_amf3 = object.get("objectEncoding").and_then(Value::as_f64) == Some(3.0);
         let encoding = if wants_amf3 { 3 } else { 0 };
         self.caps = Caps::parse(&object);
+        let swf_url = text_field(&object, "swfUrl");
+        self.flash = swf_url.as_ref().is_some_and(|url| !url.is_empty());
         self.deadline = self.link.now + self.config.limits.idle_timeout;
         self.phase = Phase::Asked {
             transaction: command.transaction,
@@ -88,7 +90,7 @@ impl Server {
             query,
             tc_url: text_field(&object, "tcUrl"),
             flash_ver: text_field(&object, "flashVer"),
-            swf_url: text_field(&object, "swfUrl"),
+            swf_url,
             page_url: text_field(&object, "pageUrl"),
             object_encoding: encoding,
             connect_type: text_field(&object, "type"),

@@ -48,6 +48,8 @@ pub struct Server {
     config: ServerConfig,
     phase: Phase,
     caps: Caps,
+    /// Whether `connect` named a `swfUrl`, as Flash Player does.
+    flash: bool,
     /// Of the handshake, then of `connect`, then of the first play or publish.
     deadline: Instant,
     /// Something played or published, or the driver lets the connection be idle.
@@ -98,6 +100,7 @@ impl Server {
             link: Link::new(config.limits, now),
             phase: Phase::Handshake(Box::new(ServerHandshake::new(config.random, 0))),
             caps: Caps::default(),
+            flash: false,
             deadline: now + config.limits.handshake_timeout,
             settled: false,
             streams: Vec::new(),

@@ -162,7 +162,7 @@ fn play_pause_seek_receive_stop() {
     assert_eq!(peer.ask(id, "pause", vec![true.into()])[0].name, "_error");
     peer.say(id, &Command::call("play", 0.0, vec!["event".into()]));
     let kinds: Vec<u8> = peer.written.iter().map(|m| m.kind).collect();
-    assert_eq!(kinds, [4, 20, 20, 18]);
+    assert_eq!(kinds, [4, 20, 20]);
     assert_eq!(peer.written[0].payload[..], [0, 0, 0, 0, 0, 1]);
     assert!(
         peer.written[1..]
