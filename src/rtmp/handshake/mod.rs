@@ -17,6 +17,10 @@ use digest::{HALF, Random};
 const VERSION: u8 = 3;
 /// Version bytes of RTMPE.
 const ENCRYPTED: [u8; 3] = [6, 8, 9];
+/// How TLS begins: a handshake record.
+const TLS: u8 = 0x16;
+/// How HTTP begins: CONNECT, DELETE, GET, HEAD and HTTP/1.1, OPTIONS, PATCH, POST and PUT, TRACE.
+const HTTP: &[u8] = b"CDGHOPT";
 
 /// Whether the chunk stream may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +37,13 @@ pub enum HandshakeError {
     /// The peer wants RTMPE.
     #[error("RTMPE (handshake version {0}) is not supported, use RTMP or RTMPS")]
     Encrypted(u8),
-    /// The peer's first byte is no RTMP version that exists: most likely another protocol.
+    /// The first letter of an HTTP request or answer.
+    #[error("the other side speaks HTTP, not RTMP: most likely it has the wrong port")]
+    Http,
+    /// The first byte of TLS.
+    #[error("the other side speaks TLS (RTMPS or HTTPS), and this is a port for plain RTMP")]
+    Tls,
+    /// The peer's first byte is no RTMP version that exists: another protocol.
     #[error("not RTMP: the first byte is {0:#04x}")]
     Version(u8),
 }
@@ -43,6 +53,8 @@ fn check_version(byte: u8) -> Result<(), HandshakeError> {
     match byte {
         VERSION => Ok(()),
         v if ENCRYPTED.contains(&v) => Err(HandshakeError::Encrypted(v)),
+        TLS => Err(HandshakeError::Tls),
+        v if HTTP.contains(&v) => Err(HandshakeError::Http),
         v => Err(HandshakeError::Version(v)),
     }
 }

@@ -171,8 +171,11 @@ fn other_protocols_and_rtmpe_are_refused_by_the_first_byte() {
         (8, HandshakeError::Encrypted(8)),
         (9, HandshakeError::Encrypted(9)),
         (0, HandshakeError::Version(0)),
-        (b'G', HandshakeError::Version(b'G')),
-        (0x16, HandshakeError::Version(0x16)),
+        (0x53, HandshakeError::Version(0x53)),
+        (0x16, HandshakeError::Tls),
+        (b'G', HandshakeError::Http),
+        (b'P', HandshakeError::Http),
+        (b'H', HandshakeError::Http),
     ] {
         let mut server = ServerHandshake::new(SEED, 0);
         assert_eq!(server.feed(&mut &[byte][..]), Err(error));
