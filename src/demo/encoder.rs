@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
 use crate::flv;
@@ -12,6 +13,7 @@ use crate::rtmp::adobe;
 use crate::rtmp::client::{ClientConfig, Event};
 use crate::rtmp::handshake::ClientMode;
 use crate::rtmp::server::PublishKind;
+use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp_client::{Ended, Session, random};
 
 /// What is sent; `make-programme.sh` made it.
@@ -60,14 +62,20 @@ enum Failure {
     Programme,
 }
 
-/// Publishes for ever; connects again whenever it was cut off.
-pub(super) async fn run(target: Target) {
-    loop {
-        if let Err(failure) = publish(&target).await {
-            tracing::warn!(code = "encoder", "demo encoder: {failure}; trying again");
+/// Publishes until it is told to stop; connects again whenever it was cut off.
+pub(super) async fn run(target: Target, mut stop: watch::Receiver<bool>) {
+    while let Err(failure) = publish(&target, &mut stop).await {
+        tracing::warn!(code = "encoder", "demo encoder: {failure}; trying again");
+        tokio::select! {
+            () = sleep(RETRY) => {}
+            () = told(&mut stop) => return,
         }
-        sleep(RETRY).await;
     }
+}
+
+/// Ready once `stop` is true; its sender going away means the same.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn programme() -> Result<Vec<Piece>, Failure> {
@@ -131,7 +139,8 @@ async fn connect(target: &Target) -> Result<Session, Failure> {
     Err(Failure::Refused("the login has no end".into()))
 }
 
-async fn publish(target: &Target) -> Result<(), Failure> {
+/// One connection's life; `Ok` when it was told to stop, and has unpublished.
+async fn publish(target: &Target, stop: &mut watch::Receiver<bool>) -> Result<(), Failure> {
     let pieces = programme()?;
     let mut session = connect(target).await?;
     session.machine().publish(&target.name, PublishKind::Live);
@@ -163,6 +172,12 @@ async fn publish(target: &Target) -> Result<(), Failure> {
                     event = session.next() => if let Event::PublishFailed { description, .. } = event? {
                         return Err(Failure::Refused(description));
                     },
+                    () = told(stop) => {
+                        let why = CloseReason::Driver("stopping", "the demo ends".into());
+                        session.machine().close(why);
+                        while session.next().await.is_ok() {}
+                        return Ok(());
+                    }
                     () = sleep_until(due.into()) => break,
                 }
             }

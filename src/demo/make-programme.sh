@@ -64,7 +64,10 @@ while at < len(data):
 open(sys.argv[1] + "/loop.aac", "wb").write(b"".join(frames[376:376 + 375]))
 CUT
 
-ffmpeg -hide_banner -loglevel error -y -framerate 25 -i "$work/video.h264" -i "$work/loop.aac" \
-    -map 0:v -map 1:a -c copy -bsf:a aac_adtstoasc -fflags +bitexact -map_metadata -1 \
+# By way of a file that has the AAC configuration in its head: straight from ADTS, ffmpeg would write
+# an empty sequence header first and the true one behind the first picture.
+ffmpeg -hide_banner -loglevel error -y -i "$work/loop.aac" -c copy -bsf:a aac_adtstoasc "$work/loop.m4a"
+ffmpeg -hide_banner -loglevel error -y -framerate 25 -i "$work/video.h264" -i "$work/loop.m4a" \
+    -map 0:v -map 1:a -c copy -fflags +bitexact -map_metadata -1 \
     -flvflags no_sequence_end+no_duration_filesize programme.flv
 ls -l programme.flv

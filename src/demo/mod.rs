@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::auth::{Networks, new_secret, passwd};
 use crate::config::{MasterUrl, Mirror, Role, Settings};
@@ -36,6 +36,8 @@ const USER: &str = "encoder";
 const MIRRORS: usize = 2;
 /// How long the addresses are held back until the picture is there.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the encoder may take to unpublish.
+const ENCODER_END: Duration = Duration::from_secs(1);
 
 /// Runs the demo until Ctrl-C.
 #[must_use]
@@ -91,7 +93,7 @@ async fn watch_it(folder: &Path, password: String) -> Result<(), StartError> {
 
     let mut lines = String::new();
     let mut watched = Vec::new();
-    let mut servers = vec![master];
+    let mut mirrors = Vec::new();
     for n in 1..=MIRRORS {
         let mut settings = settings(Role::Mirror, folder);
         settings.mirror = Some(Mirror {
@@ -114,37 +116,63 @@ async fn watch_it(folder: &Path, password: String) -> Result<(), StartError> {
             metrics: Arc::clone(mirror.metrics()),
             bytes: 0,
         });
-        servers.push(mirror);
+        mirrors.push(mirror);
     }
 
-    let (stop, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
-    for server in servers {
-        let mut stopped = stopped.clone();
-        tasks.spawn(server.serve(|| {}, async move {
-            // The sender going away means the same.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        }));
-    }
-    let encoder = tokio::spawn(encoder::run(encoder::Target {
+    let mut master = Running::start([master]);
+    let mut mirrors = Running::start(mirrors);
+    let target = encoder::Target {
         address: address.to_string(),
         app: APP.to_owned(),
         name: NAME.to_owned(),
         user: USER.to_owned(),
         password,
-    }));
+    };
+    let (stop, stopped) = watch::channel(false);
+    let encoder = tokio::spawn(encoder::run(target, stopped));
 
     let end = crate::daemon::stop_signal()?;
     tokio::select! {
         () = end => {}
         () = show(&lines, &mut watched) => {}
     }
-    encoder.abort();
-    stop.send_replace(true);
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(io::Error::other)??;
+    if io::stdout().is_terminal() {
+        put("\n");
     }
-    Ok(())
+    // From the source to the viewers' side, then back to the master: so nobody misses anybody.
+    stop.send_replace(true);
+    let abort = encoder.abort_handle();
+    if timeout(ENCODER_END, encoder).await.is_err() {
+        abort.abort();
+    }
+    mirrors.stop().await?;
+    master.stop().await
+}
+
+/// Servers that stop together.
+struct Running {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<io::Result<()>>,
+}
+
+impl Running {
+    fn start(servers: impl IntoIterator<Item = Server>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for server in servers {
+            let mut stopped = stopped.clone();
+            tasks.spawn(server.serve(|| {}, async move { encoder::told(&mut stopped).await }));
+        }
+        Self { stop, tasks }
+    }
+
+    async fn stop(&mut self) -> Result<(), StartError> {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
+    }
 }
 
 fn first(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
