@@ -38,6 +38,9 @@ use table::Service;
 const TICK: Duration = Duration::from_secs(1);
 /// When to ask again a mirror that has no link to its master.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// The kernel gives up a peer that takes nothing this much later than we do, so that the log and the
+/// metrics say that the peer was too slow rather than that its connection broke.
+const VANISHED_LATER: Duration = Duration::from_secs(5);
 
 /// sysexits: the system refuses something, such as a port in use.
 pub const EX_OSERR: u8 = 71;
@@ -210,7 +213,7 @@ impl Server {
             shards: Arc::clone(&shards),
             admission: Arc::clone(&admission),
             metrics: Arc::clone(&self.metrics),
-            vanished: limits.send_timeout,
+            vanished: limits.send_timeout.saturating_add(VANISHED_LATER),
         };
         let join = settings.join_mode();
         let rtmp = Arc::new(RtmpServer::new(

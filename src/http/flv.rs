@@ -52,14 +52,14 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
                 405,
                 &[("Allow", METHODS)],
                 "A stream can only be read.\n",
-                "bad_method",
+                "bad-method",
             );
         }
     }
     let name = match name {
         Ok(name) => name,
         Err(e) => {
-            return refuse(400, &[], &format!("No such stream: {e}.\n"), "bad_name");
+            return refuse(400, &[], &format!("No such stream: {e}.\n"), "bad-name");
         }
     };
     match web.hub.get(&name) {
@@ -70,7 +70,7 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
         None => match (web.missing)(&name) {
             Missing::NotLive => {
                 let text = format!("The stream {name} is not live.\n");
-                refuse(404, &[], &text, "not_live")
+                refuse(404, &[], &text, "not-live")
             }
             Missing::NoMaster { retry_after } => {
                 let seconds = retry_after.as_secs().max(1).to_string();
@@ -78,7 +78,7 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
                     503,
                     &[("Retry-After", &seconds)],
                     "This mirror has no connection to its master just now.\n",
-                    "no_master",
+                    "no-master",
                 )
             }
         },
@@ -146,16 +146,17 @@ impl Connection {
             announce: None,
         };
         let Ok(playing) = outlet.play(stream, play) else {
-            return "peer_gone";
+            return "peer-gone";
         };
-        tracing::info!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "plays");
+        // Viewers come and go by the thousand: the metrics count them, the log is for what is wrong.
+        tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
         let reason = self.until_over(&outlet).await;
         drop(playing);
-        if reason == "stream_ended" || reason == "server_stop" {
+        if reason == "stream-ended" || reason == "stopping" {
             outlet.finish(HTTP_FAREWELL).await;
         }
         let totals = outlet.totals();
-        tracing::info!(
+        tracing::debug!(
             protocol = "flv", peer = %self.peer, stream = %stream.name(), reason,
             seconds = asked.elapsed().as_secs(), bytes = totals.bytes, frames = totals.frames,
             skipped = totals.skipped, "stopped playing"
@@ -169,27 +170,27 @@ impl Connection {
         loop {
             tokio::select! {
                 event = outlet.drive() => match event {
-                    OutletEvent::Ended { .. } => return "stream_ended",
+                    OutletEvent::Ended { .. } => return "stream-ended",
                     OutletEvent::Closed(ending) => return ending.label(),
                     OutletEvent::Room => {}
                 },
                 ready = outlet.socket().readable() => {
                     if ready.is_err() {
-                        return "peer_gone";
+                        return "peer-gone";
                     }
                     match self.shard.read(outlet.socket(), <[u8]>::len) {
                         Ok(n @ 1..) => {
                             self.count_in(n);
                             unasked = unasked.saturating_add(n);
                             if unasked > MAX_HTTP_HEAD {
-                                return "unasked_input";
+                                return "unasked-input";
                             }
                         }
                         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Ok(0) | Err(_) => return "peer_gone",
+                        Ok(0) | Err(_) => return "peer-gone",
                     }
                 }
-                () = &mut stopping => return "server_stop",
+                () = &mut stopping => return "stopping",
             }
         }
     }

@@ -51,10 +51,10 @@ impl BadHead {
     /// The label of the metrics and the field of the log.
     pub(super) const fn label(self) -> &'static str {
         match self {
-            Self::TooLong | Self::TooManyFields => "head_too_large",
-            Self::Rtmp => "rtmp_on_http",
-            Self::Tls => "tls_on_http",
-            Self::Syntax => "bad_request",
+            Self::TooLong | Self::TooManyFields => "head-too-large",
+            Self::Rtmp => "rtmp-on-http",
+            Self::Tls => "tls-on-http",
+            Self::Syntax => "bad-request",
         }
     }
 }

@@ -109,10 +109,10 @@ impl Connection {
         let read = timeout_at(deadline.into(), self.read_head(&socket));
         let (head, bytes) = match read.await {
             Ok(Ok(read)) => read,
-            Ok(Err(Unread::Gone)) => return (Protocol::Http, "peer_gone"),
-            Ok(Err(Unread::Stop)) => return (Protocol::Http, "server_stop"),
+            Ok(Err(Unread::Gone)) => return (Protocol::Http, "peer-gone"),
+            Ok(Err(Unread::Stop)) => return (Protocol::Http, "stopping"),
             Ok(Err(Unread::Bad(bad))) => return self.refuse_head(socket, bad).await,
-            Err(_late) => return (Protocol::Http, "head_timeout"),
+            Err(_late) => return (Protocol::Http, "head-timeout"),
         };
         self.admitted.login_done();
         if !(self.web.access)(self.peer.ip()) {

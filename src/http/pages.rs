@@ -62,7 +62,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
         tokio::select! {
             served = timeout(HTTP_LIFETIME, serving) => served,
-            () = stopping => return After::Closed("server_stop"),
+            () = stopping => return After::Closed("stopping"),
         }
     };
     let wanted = wanted.borrow_mut().take();
@@ -72,9 +72,9 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
             After::Flv(socket, method, name)
         }
         (None, Ok(Ok(()))) => After::Closed("answered"),
-        (None, Ok(Err(e))) if e.is_timeout() => After::Closed("keep_alive_timeout"),
-        (None, Ok(Err(e))) if e.is_parse() => After::Closed("bad_request"),
-        (None, Ok(Err(_))) => After::Closed("peer_gone"),
+        (None, Ok(Err(e))) if e.is_timeout() => After::Closed("keep-alive-timeout"),
+        (None, Ok(Err(e))) if e.is_parse() => After::Closed("bad-request"),
+        (None, Ok(Err(_))) => After::Closed("peer-gone"),
         (None, Err(_late)) => After::Closed("lifetime"),
     }
 }

@@ -195,7 +195,7 @@ async fn a_viewer_gets_header_prelude_gop_and_live_frames_byte_for_byte() {
     }
     let flv = site.web.metrics.traffic(Protocol::Flv);
     let start = Instant::now();
-    while flv.closes("stream_ended") < 2 {
+    while flv.closes("stream-ended") < 2 {
         assert!(start.elapsed() < PATIENCE);
         drop((first.try_write(b""), second.try_write(b"")));
         sleep(Duration::from_millis(2)).await;
@@ -219,7 +219,7 @@ async fn a_stalled_viewer_is_closed_and_another_is_not_disturbed() {
     let flv = site.web.metrics.traffic(Protocol::Flv);
     let start = Instant::now();
     let mut time = 0;
-    while flv.closes("too_slow") == 0 {
+    while flv.closes("too-slow") == 0 {
         assert!(start.elapsed() < PATIENCE);
         time += 10;
         let frame = source.video(Role::Inter, time, b"live");
@@ -366,7 +366,7 @@ async fn a_head_has_one_deadline_however_it_drips() {
         sleep(Duration::from_millis(10)).await;
     }
     let http = site.web.metrics.traffic(Protocol::Http);
-    assert_eq!(http.closes("head_timeout"), 1);
+    assert_eq!(http.closes("head-timeout"), 1);
 }
 
 #[tokio::test]
@@ -379,9 +379,9 @@ async fn heads_that_are_none_are_refused() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     assert_eq!(site.ask("\x03\x00\x00\x00\x00").await, "");
     let http = site.web.metrics.traffic(Protocol::Http);
-    assert_eq!(http.closes("rtmp_on_http"), 1);
-    assert_eq!(http.closes("bad_request"), 1);
-    assert_eq!(http.closes("head_too_large"), 1);
+    assert_eq!(http.closes("rtmp-on-http"), 1);
+    assert_eq!(http.closes("bad-request"), 1);
+    assert_eq!(http.closes("head-too-large"), 1);
 }
 
 #[tokio::test]
@@ -392,13 +392,13 @@ async fn a_viewer_that_leaves_is_noticed_and_one_that_talks_is_closed() {
     drop(site.watch("x").await);
     let flv = site.web.metrics.traffic(Protocol::Flv);
     let start = Instant::now();
-    while flv.closes("peer_gone") == 0 {
+    while flv.closes("peer-gone") == 0 {
         assert!(start.elapsed() < PATIENCE);
         sleep(Duration::from_millis(2)).await;
     }
     let mut talker = site.watch("x").await;
     talker.write_all(&vec![0; 100_000]).await.unwrap();
-    while flv.closes("unasked_input") == 0 {
+    while flv.closes("unasked-input") == 0 {
         assert!(start.elapsed() < PATIENCE);
         sleep(Duration::from_millis(2)).await;
     }

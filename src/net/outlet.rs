@@ -50,9 +50,9 @@ impl Ending {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Gone => "peer_gone",
-            Self::TooSlow => "too_slow",
-            Self::Overflow => "control_overflow",
+            Self::Gone => "peer-gone",
+            Self::TooSlow => "too-slow",
+            Self::Overflow => "control-overflow",
             Self::Defect => "defect",
         }
     }

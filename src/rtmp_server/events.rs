@@ -67,9 +67,6 @@ impl Connection {
         );
         match decision {
             Decision::Accept { app, identity } => {
-                if let Some(user) = identity.user() {
-                    tracing::info!(peer = %self.peer, user = %Escaped(user), "logged in");
-                }
                 self.app = Some(app);
                 self.identity = identity;
                 let mut extra = Vec::new();

@@ -58,7 +58,7 @@ impl Connection {
                 self.shard.metrics().publishers.inc();
                 tracing::info!(
                     stream = %name, peer = %self.peer,
-                    user = self.identity.user().unwrap_or("-"), kind = kind.as_str(),
+                    user = %Escaped(self.identity.user().unwrap_or("-")), kind = kind.as_str(),
                     "publishing"
                 );
                 self.publishing.push(Publishing {

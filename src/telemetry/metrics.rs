@@ -317,13 +317,13 @@ mod tests {
         let flv = metrics.traffic(Protocol::Flv);
         flv.bytes_out.inc_by(7);
         flv.join_seconds.observe(0.003);
-        flv.closed("too_slow");
+        flv.closed("too-slow");
         metrics.refused("full");
         metrics.traffic(Protocol::Rtmp).viewers.set(3);
         let page = metrics.render();
         for line in [
             "crtmpserver_bytes_out_total{protocol=\"flv\"} 7",
-            "crtmpserver_closes_total{protocol=\"flv\",reason=\"too_slow\"} 1",
+            "crtmpserver_closes_total{protocol=\"flv\",reason=\"too-slow\"} 1",
             "crtmpserver_connections_refused_total{reason=\"full\"} 1",
             "crtmpserver_viewers{protocol=\"rtmp\"} 3",
             "crtmpserver_join_seconds_bucket{le=\"0.005\",protocol=\"flv\"} 1",
@@ -333,7 +333,7 @@ mod tests {
         }
         assert!(page.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")));
         assert!(page.ends_with("# EOF\n"));
-        assert_eq!(flv.closes("too_slow"), 1);
+        assert_eq!(flv.closes("too-slow"), 1);
         assert_eq!(metrics.refusals("full"), 1);
     }
 }
