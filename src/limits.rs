@@ -178,6 +178,8 @@ pub const REFUSAL_LOG: Duration = Duration::from_secs(10);
 pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 /// See [`KEEPALIVE_AFTER`].
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time that frames collect before they are written: longer saves next to nothing.
+pub const MAX_MERGE: Duration = Duration::from_millis(350);
 /// Bytes read from one socket before the others get their turn.
 pub const READ_TURN: usize = 256 * 1024;
 /// Unsent bytes in the kernel for a viewer (`TCP_NOTSENT_LOWAT`).

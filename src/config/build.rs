@@ -329,6 +329,9 @@ impl<'a> Build<'a> {
         set(&mut relay.log_frames, file.log_frames);
         set(&mut relay.join, file.join);
         set_span(&mut relay.join_max, file.join_max);
+        if let Some(latency) = file.latency {
+            relay.latency = latency.0;
+        }
         if let Some(grace) = file.grace {
             relay.grace = grace.0;
         }

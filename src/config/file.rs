@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[cfg(feature = "publish")]
 use super::settings::Takeover;
 use super::settings::{Join, LogFormat, Role};
-use super::value::{Grace, List, Size, Span, Threads};
+use super::value::{Grace, List, Merge, Size, Span, Threads};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -77,6 +77,7 @@ pub(super) struct Relay {
     pub(super) grace: Option<Grace>,
     pub(super) join: Option<Join>,
     pub(super) join_max: Option<Span>,
+    pub(super) latency: Option<Merge>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -183,6 +183,8 @@ pub struct Relay {
     pub join: Join,
     /// A cached group of pictures that is longer is not sent to a joining viewer
     pub join_max: Duration,
+    /// How long frames may collect before they are written; `None`: as the load asks
+    pub latency: Option<Duration>,
 }
 
 /// Logging.
@@ -300,6 +302,7 @@ impl Settings {
                 },
                 join: Join::Gop,
                 join_max: MAX_JOIN_GOP,
+                latency: None,
             },
             limits: Limits::default(),
             log: Log {

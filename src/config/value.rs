@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_MERGE;
+
 /// A number of bytes: `16MiB`, `64 KiB`, `1GB`, or a bare number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
@@ -116,6 +118,26 @@ impl FromStr for Grace {
     }
 }
 
+/// How long frames may collect before they are written: a length of time, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Merge(pub(super) Option<Duration>);
+
+impl FromStr for Merge {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let span = text.parse::<Span>();
+        let span = span.map_err(|e| format!("{e}, or \"auto\""))?;
+        if span.0 > MAX_MERGE {
+            return Err(format!("{text:?} is longer than {}", Span(MAX_MERGE)));
+        }
+        Ok(Self(Some(span.0)))
+    }
+}
+
 /// A number of threads, or `auto`: one for each core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Threads(pub(super) Option<NonZeroUsize>);
@@ -190,6 +212,7 @@ macro_rules! deserialize_from_text {
 deserialize_from_text! {
     Size: "a size such as \"16MiB\"",
     Span: "a length of time such as \"20s\"",
+    Merge: "a length of time such as \"40ms\", or \"auto\"",
     Grace: "a length of time such as \"30s\", or \"unlimited\"",
     Threads: "\"auto\" or a number of threads",
 }
@@ -343,6 +366,10 @@ mod tests {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
         assert!("20".parse::<Span>().unwrap_err().contains("\"20s\""));
+        assert_eq!("auto".parse(), Ok(Merge(None)));
+        assert_eq!("350ms".parse(), Ok(Merge(Some(MAX_MERGE))));
+        assert!("351ms".parse::<Merge>().is_err());
+        assert!("soon".parse::<Merge>().unwrap_err().contains("auto"));
         assert_eq!("unlimited".parse(), Ok(Grace(None)));
         assert!("never".parse::<Grace>().unwrap_err().contains("unlimited"));
         assert_eq!("auto".parse(), Ok(Threads(None)));

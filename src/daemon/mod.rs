@@ -24,7 +24,7 @@ use crate::config::Settings;
 use crate::edge::{Edge, EdgeConfig};
 use crate::http::{self, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
-use crate::net::{Admission, AdmissionLimits, BindError, Door, Listener, Shards};
+use crate::net::{Admission, AdmissionLimits, BindError, Door, Latency, Listener, Shards};
 use crate::relay::{Hub, JoinMode};
 use crate::rtmp::mirror::new_id;
 use crate::rtmp_server::RtmpServer;
@@ -201,7 +201,12 @@ impl Server {
             .server
             .threads
             .or_else(|| std::thread::available_parallelism().ok());
-        let shards = Shards::start(threads.map_or(1, usize::from), limits, &self.metrics)?;
+        let shards = Shards::start(
+            threads.map_or(1, usize::from),
+            limits,
+            settings.relay.latency.map_or(Latency::Auto, Latency::Fixed),
+            &self.metrics,
+        )?;
         let admission = Admission::new(AdmissionLimits {
             connections: limits
                 .max_connections

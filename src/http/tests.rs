@@ -53,7 +53,7 @@ impl Site {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.address();
         let door = Door {
-            shards: Shards::start(2, limits, &metrics).unwrap(),
+            shards: Shards::start(2, limits, crate::net::Latency::default(), &metrics).unwrap(),
             admission: Admission::new(AdmissionLimits {
                 connections: 100,
                 pending: 50,

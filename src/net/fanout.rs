@@ -24,6 +24,8 @@ use crate::relay::{Stream, Tail, Wake};
 const SLICE: Duration = Duration::from_millis(1);
 /// Audio of a stream with video rides along with the next picture, if that comes this soon.
 const RIDE: Duration = Duration::from_millis(40);
+/// With a merge time, the viewers take turns within it: so many groups, evenly spread.
+const TURNS: u32 = 8;
 
 /// The streams that have viewers on this shard.
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ impl Fanout {
             viewers: RefCell::default(),
             bell,
             first: Cell::new(0),
+            turn: Cell::new(0),
         });
         self.fans.borrow_mut().insert(key, Rc::clone(&fan));
         let shard_of_task = Rc::downgrade(shard);
@@ -54,7 +57,7 @@ impl Fanout {
         let run = Rc::clone(&fan);
         shard.run_or(
             async move {
-                run.run().await;
+                run.run(&shard_of_task).await;
                 forget(&shard_of_task, key);
             },
             move || {
@@ -103,6 +106,8 @@ pub(super) struct Fan {
     bell: Arc<Bell>,
     /// Where the next walk begins.
     first: Cell<usize>,
+    /// Which group of viewers had the last turn.
+    turn: Cell<u32>,
 }
 
 /// Places that keep their number for as long as they are taken.
@@ -145,11 +150,13 @@ impl Fan {
         }
     }
 
-    async fn run(&self) {
-        // When the audio that waits for a picture goes out anyway.
+    async fn run(&self, shard: &Weak<Shard>) {
+        // When what waits goes out, if nothing worth a flush of its own comes first.
         let mut due: Option<Instant> = None;
+        // Of the turns of a merge time, those that still have something to send.
+        let mut turns = 0;
         loop {
-            let rang = self.bell.0.notified();
+            let rang = self.bell.rung();
             match due {
                 Some(due) => drop(timeout_at(due.into(), rang).await),
                 None => rang.await,
@@ -157,18 +164,38 @@ impl Fan {
             if self.viewers.borrow().is_empty() {
                 return;
             }
+            let merge = shard.upgrade().map_or(Duration::ZERO, |s| s.merge());
             let change = self.tail.borrow_mut().refresh();
             let now = Instant::now();
-            if change.flush || due.is_some_and(|due| due <= now) {
-                due = None;
-                self.walk().await;
-            } else if change.frames > 0 {
-                due = due.or_else(|| now.checked_add(RIDE));
+            let is_due = due.is_some_and(|due| due <= now);
+            if change.state || (merge.is_zero() && (change.flush || is_due)) {
+                (due, turns) = (None, 0);
+                self.walk(1, 0).await;
+            } else if merge.is_zero() {
+                if change.frames > 0 {
+                    due = due.or_else(|| now.checked_add(RIDE));
+                }
+            } else {
+                if change.frames > 0 || change.flush {
+                    turns = TURNS;
+                }
+                let step = merge / TURNS;
+                if is_due {
+                    turns = turns.saturating_sub(1);
+                    due = None;
+                    let turn = self.turn.get().wrapping_add(1);
+                    self.turn.set(turn);
+                    self.walk(TURNS as usize, turn as usize).await;
+                }
+                if turns > 0 {
+                    due = due.or_else(|| now.checked_add(step));
+                }
             }
         }
     }
 
-    async fn walk(&self) {
+    /// Serves every viewer whose place is `turn` modulo `turns`.
+    async fn walk(&self, turns: usize, turn: usize) {
         let places = self.viewers.borrow().places.len();
         let first = self.first.get();
         self.first.set(first.wrapping_add(1));
@@ -176,6 +203,9 @@ impl Fan {
         let mut slice = now;
         for step in 0..places {
             let place = first.wrapping_add(step).checked_rem(places).unwrap_or(0);
+            if turns > 1 && place % turns != turn % turns {
+                continue;
+            }
             let outlet = self.viewers.borrow().at(place);
             let Some(outlet) = outlet else { continue };
             // What goes wrong in the machinery of one viewer must not cost the others theirs.

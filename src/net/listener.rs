@@ -396,7 +396,13 @@ mod tests {
         let address = listener.address();
         let metrics = Arc::new(Metrics::default());
         let door = Door {
-            shards: Shards::start(2, Limits::default(), &metrics).unwrap(),
+            shards: Shards::start(
+                2,
+                Limits::default(),
+                crate::net::Latency::default(),
+                &metrics,
+            )
+            .unwrap(),
             admission: Admission::new(AdmissionLimits {
                 connections,
                 pending: 100,

@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::fanout::Fanout;
+use super::pacing::{Latency, Pacing};
 use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
 use crate::telemetry::metrics::Metrics;
 
@@ -64,6 +65,7 @@ pub struct Shard {
     phase: watch::Receiver<Phase>,
     buffer: RefCell<Vec<u8>>,
     fanout: Fanout,
+    pacing: Pacing,
 }
 
 impl Shards {
@@ -71,7 +73,12 @@ impl Shards {
     ///
     /// # Errors
     /// When the system gives no thread or no event queue.
-    pub fn start(count: usize, limits: Limits, metrics: &Arc<Metrics>) -> io::Result<Arc<Self>> {
+    pub fn start(
+        count: usize,
+        limits: Limits,
+        latency: Latency,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Arc<Self>> {
         let (phase, _) = watch::channel(Phase::Running);
         let mut handles = Vec::new();
         for index in 0..count.max(1) {
@@ -91,8 +98,13 @@ impl Shards {
                         phase: phases.clone(),
                         buffer: RefCell::new(vec![0; READ_BUFFER]),
                         fanout: Fanout::default(),
+                        pacing: Pacing::new(latency),
                     });
                     LocalSet::new().block_on(&runtime, async move {
+                        let watched = Rc::clone(&shard);
+                        shard.run(async move {
+                            watched.pacing.watch(index, &watched.metrics).await;
+                        });
                         loop {
                             tokio::select! {
                                 job = queue.recv() => match job {
@@ -226,6 +238,11 @@ impl Shard {
         &self.fanout
     }
 
+    /// How long this shard lets frames collect.
+    pub(super) fn merge(&self) -> Duration {
+        self.pacing.merge()
+    }
+
     /// Returns once the process stops; at once when it does already.
     pub async fn stopping(&self) {
         let mut phase = self.phase.clone();
@@ -318,7 +335,7 @@ mod tests {
 
     fn shards(count: usize) -> (Arc<Shards>, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::default());
-        let shards = Shards::start(count, Limits::default(), &metrics).unwrap();
+        let shards = Shards::start(count, Limits::default(), Latency::default(), &metrics).unwrap();
         (shards, metrics)
     }
 

@@ -1,7 +1,9 @@
 //! System calls; the only place where `unsafe` may be.
 
+mod clock;
 mod descriptors;
 mod terminal;
 
+pub use clock::thread_cpu_time;
 pub use descriptors::raise_descriptor_limit;
 pub use terminal::NoEcho;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -115,6 +116,8 @@ pub struct Metrics {
     pub pulls: Gauge,
     /// Attempts to reach the master that failed.
     pub master_failures: Counter,
+    shard_busy: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
+    shard_merge: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
     registry: Registry,
 }
 
@@ -157,6 +160,18 @@ impl Metrics {
             "Connections refused before a byte was read",
             refused.clone(),
         );
+        let shard_busy = Family::default();
+        registry.register(
+            "shard_busy",
+            "Part of its time that a shard works",
+            shard_busy.clone(),
+        );
+        let shard_merge = Family::default();
+        registry.register(
+            "shard_merge_seconds",
+            "How long a shard lets frames collect before it writes them",
+            shard_merge.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter: Counter<u64, AtomicU64> = Counter::default();
             registry.register(name, help, counter.clone());
@@ -190,6 +205,8 @@ impl Metrics {
             master_up,
             pulls,
             master_failures,
+            shard_busy,
+            shard_merge,
             registry,
         }
     }
@@ -202,6 +219,15 @@ impl Metrics {
             Protocol::Flv => &self.flv,
             Protocol::Http => &self.http,
         }
+    }
+
+    /// Notes how busy a shard was, and how long it lets frames collect.
+    pub fn shard(&self, index: usize, busy: f64, merge: Duration) {
+        let label = || [("shard", index.to_string())];
+        self.shard_busy.get_or_create(&label()).set(busy);
+        self.shard_merge
+            .get_or_create(&label())
+            .set(merge.as_secs_f64());
     }
 
     /// Counts a connection that was refused at accept.

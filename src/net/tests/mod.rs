@@ -36,10 +36,14 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> Self {
+        Self::paced(limits, Latency::default())
+    }
+
+    fn paced(limits: Limits, latency: Latency) -> Self {
         let metrics = Arc::new(Metrics::default());
         Self {
             hub: Hub::new(HubConfig::default()),
-            shards: Shards::start(1, limits, &metrics).unwrap(),
+            shards: Shards::start(1, limits, latency, &metrics).unwrap(),
             metrics,
             polls: Arc::default(),
         }

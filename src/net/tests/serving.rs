@@ -242,3 +242,37 @@ async fn muted_video_comes_back_with_a_key_frame() {
     let inter = push_video(Role::Inter, 160);
     expect(&mut client, &inter).await;
 }
+
+#[tokio::test]
+async fn with_a_merge_time_every_viewer_gets_every_frame_in_order() {
+    let latency = Latency::Fixed(Duration::from_millis(160));
+    let world = World::paced(Limits::default(), latency);
+    let mut publisher = world.publish();
+    let mut expected = b"HEAD".to_vec();
+    let key = parts(Kind::Video, Role::Key, 0, 300);
+    expected.extend(push(&mut publisher, key, 0, Rendition::Flv));
+    let stream = Arc::clone(publisher.stream());
+    let mut viewers = Vec::new();
+    for _ in 0..20 {
+        viewers.push(world.view(&stream, flv).await.0);
+    }
+    for n in 1..20_u32 {
+        let frame = parts(Kind::Video, Role::Inter, n * 20, 300);
+        expected.extend(push(
+            &mut publisher,
+            frame,
+            u64::from(n) * 20,
+            Rendition::Flv,
+        ));
+        sleep(Duration::from_millis(5)).await;
+    }
+    for viewer in &mut viewers {
+        expect(viewer, &expected).await;
+    }
+    // And what ends is told at once, to all of them.
+    publisher.end();
+    for viewer in &mut viewers {
+        let end = timeout(PATIENCE, viewer.read(&mut [0; 16])).await;
+        assert_eq!(end.unwrap().unwrap(), 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! Latency against cost: how long a shard lets frames collect before it writes them.
+//!
+//! A write costs per call, hardly per byte. At the lowest latency each picture is written to each
+//! viewer at once; with a merge time each viewer is written to once in that time, and the viewers
+//! take turns, so that the work is spread evenly.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::limits::MAX_MERGE;
+use crate::system::thread_cpu_time;
+use crate::telemetry::metrics::Metrics;
+
+/// What the operator chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Latency {
+    /// The lowest while the shard has time to spare; more as it nears its limit.
+    #[default]
+    Auto,
+    /// Always this; zero is the lowest latency. At most [`MAX_MERGE`] counts.
+    Fixed(Duration),
+}
+
+/// Merge times of [`Latency::Auto`], each about half as many writes as the one before.
+const LEVELS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+    MAX_MERGE,
+];
+/// A shard that is busier than this takes the next level.
+const BUSY: f64 = 0.80;
+/// One that is less busy than this goes back; below half of [`BUSY`], as a level is twice as dear.
+const IDLE: f64 = 0.35;
+/// How often a shard looks at itself.
+const SAMPLE: Duration = Duration::from_millis(500);
+/// A look that comes later than this means that the machine, if not the shard, is out of time.
+const STARVED: Duration = Duration::from_millis(100);
+
+/// The merge time of one shard, now.
+#[derive(Debug)]
+pub(super) struct Pacing {
+    latency: Latency,
+    level: Cell<usize>,
+}
+
+impl Pacing {
+    pub(super) const fn new(latency: Latency) -> Self {
+        Self {
+            latency,
+            level: Cell::new(0),
+        }
+    }
+
+    /// How long frames may collect; zero writes each at once.
+    pub(super) fn merge(&self) -> Duration {
+        match self.latency {
+            Latency::Fixed(time) => time.min(MAX_MERGE),
+            Latency::Auto => LEVELS.get(self.level.get()).copied().unwrap_or(MAX_MERGE),
+        }
+    }
+
+    /// Takes note of how busy the shard was, as a part of 1.
+    fn observe(&self, busy: f64) {
+        let level = self.level.get();
+        if busy > BUSY && level.saturating_add(1) < LEVELS.len() {
+            self.level.set(level.saturating_add(1));
+        } else if busy < IDLE {
+            self.level.set(level.saturating_sub(1));
+        }
+    }
+
+    /// Watches the shard whose thread polls this, for ever.
+    pub(super) async fn watch(&self, shard: usize, metrics: &Metrics) {
+        let (mut at, mut cpu) = (Instant::now(), thread_cpu_time());
+        loop {
+            sleep(SAMPLE).await;
+            let (now, used) = (Instant::now(), thread_cpu_time());
+            let wall = now.saturating_duration_since(at);
+            let busy = if wall > SAMPLE.saturating_add(STARVED) {
+                1.0
+            } else {
+                used.saturating_sub(cpu).as_secs_f64() / wall.as_secs_f64().max(0.001)
+            };
+            (at, cpu) = (now, used);
+            self.observe(busy);
+            metrics.shard(shard, busy, self.merge());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_more_as_the_shard_nears_its_limit_and_less_when_it_is_over() {
+        let pacing = Pacing::new(Latency::Auto);
+        assert_eq!(pacing.merge(), Duration::ZERO);
+        pacing.observe(0.79);
+        assert_eq!(pacing.merge(), Duration::ZERO);
+        for level in LEVELS.iter().skip(1) {
+            pacing.observe(0.9);
+            assert_eq!(pacing.merge(), *level);
+        }
+        pacing.observe(1.0);
+        assert_eq!(pacing.merge(), MAX_MERGE, "there is no more");
+        pacing.observe(0.5);
+        assert_eq!(pacing.merge(), MAX_MERGE, "neither busy nor idle");
+        for _ in 0..10 {
+            pacing.observe(0.1);
+        }
+        assert_eq!(pacing.merge(), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_the_operator_chose_stays() {
+        let fixed = |ms| Pacing::new(Latency::Fixed(Duration::from_millis(ms)));
+        let pacing = fixed(100);
+        for _ in 0..5 {
+            pacing.observe(1.0);
+        }
+        assert_eq!(pacing.merge(), Duration::from_millis(100));
+        assert_eq!(fixed(0).merge(), Duration::ZERO);
+        assert_eq!(fixed(60_000).merge(), MAX_MERGE);
+    }
+}
