@@ -104,6 +104,15 @@ pub const MIN_ACK_INTERVAL: u32 = 64 * 1024;
 pub const ACK_INTERVAL: u64 = 128 * 1024;
 /// Pings of a peer that come faster than this are not answered.
 pub const PING_ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+/// The time over which [`MAX_FLOOD_MESSAGES`] and [`MAX_FLOOD_BYTES`] are counted.
+pub const FLOOD_WINDOW: Duration = Duration::from_secs(10);
+/// Messages that are no media of a stream that is published, within [`FLOOD_WINDOW`]: requests, pings,
+/// acknowledgements. A player or an encoder begins with some 10 and then sends one now and then; what
+/// is late on its way behind the end of a stream has 100 a second for [`LATE_MEDIA`].
+pub const MAX_FLOOD_MESSAGES: u64 = 2000;
+/// Bytes from a peer that does not publish, within [`FLOOD_WINDOW`]: an encoder at 24 Mbit/s that has
+/// yet to hear of the end of its stream sends 15 MiB in [`LATE_MEDIA`].
+pub const MAX_FLOOD_BYTES: usize = 16 << 20;
 /// Audio and video on a message stream whose publishing just ended are dropped for this long, as they
 /// were on their way; after it they end the connection.
 pub const LATE_MEDIA: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::RtmpServer;
@@ -27,6 +28,9 @@ use crate::telemetry::metrics::Protocol;
 
 /// Window acknowledgement size that we announce, bytes: the original's.
 const WINDOW: u32 = 2_500_000;
+/// How long the reading of one socket keeps the shard before others get their turn; looked at after
+/// each read.
+const READ_SLICE: Duration = Duration::from_millis(1);
 /// How long the last words to a peer may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -53,7 +57,7 @@ pub(super) struct Connection {
     pub(super) hub_watch: Option<relay::Watch>,
     pub(super) viewing: Vec<Viewing>,
     share: Share,
-    /// Bytes that the socket had taken at the last look.
+    /// Frames that had been sent at the last look.
     sent: u64,
     #[cfg(feature = "publish")]
     pub(super) publishing: Vec<Publishing>,
@@ -106,6 +110,14 @@ pub(super) async fn serve(
     connection.finish(&end);
 }
 
+/// Whether there is more to read.
+enum Rest {
+    /// Everything that came was read.
+    None,
+    /// There may be more, but it is the others' turn.
+    Some,
+}
+
 /// How a connection ended.
 pub(super) enum End {
     /// The machine closed it.
@@ -148,25 +160,24 @@ impl Connection {
                     if let Err(error) = ready {
                         return End::Socket(error);
                     }
-                    if let Some(end) = self.read() {
-                        if matches!(end, End::Machine(_)) {
-                            outlet.finish(GOODBYE).await;
+                    match self.read() {
+                        Ok(Rest::None) => {}
+                        // Without this a peer that never stops sending would have the shard alone.
+                        Ok(Rest::Some) => yield_now().await,
+                        Err(end) => {
+                            if matches!(end, End::Machine(_)) {
+                                outlet.finish(GOODBYE).await;
+                            }
+                            return end;
                         }
-                        return end;
                     }
-                }
-                () = sleep_until(next.into()) => {
+                    // Nor may it outlive its deadlines; but what it sent in time counts first.
                     let now = Instant::now();
-                    // Some players answer no ping. What the socket took counts as life: a peer that
-                    // is gone is found by TCP_USER_TIMEOUT or by the send time-out.
-                    let sent = outlet.totals().bytes;
-                    if sent > self.sent {
-                        self.sent = sent;
-                        self.machine.progress(now);
+                    if next <= now {
+                        self.tick(now);
                     }
-                    self.machine.timeout(now);
-                    self.look(now);
                 }
+                () = sleep_until(next.into()) => self.tick(Instant::now()),
             }
             if let Err(reason) = self.drain() {
                 outlet.finish(GOODBYE).await;
@@ -175,8 +186,21 @@ impl Connection {
         }
     }
 
+    /// A time came.
+    fn tick(&mut self, now: Instant) {
+        // Some players answer no ping. What the socket took of a stream counts as life: a peer that is
+        // gone is found by TCP_USER_TIMEOUT or by the send time-out.
+        let sent = self.outlet.totals().frames;
+        if sent > self.sent {
+            self.sent = sent;
+            self.machine.progress(now);
+        }
+        self.machine.timeout(now);
+        self.look(now);
+    }
+
     /// Reads at most one turn, so that a fast publisher leaves time for others.
-    fn read(&mut self) -> Option<End> {
+    fn read(&mut self) -> Result<Rest, End> {
         let shard = Rc::clone(&self.shard);
         let outlet = Rc::clone(&self.outlet);
         let mut left = READ_TURN;
@@ -187,7 +211,7 @@ impl Connection {
                 bytes.len()
             });
             match read {
-                Ok(0) => return Some(End::Eof),
+                Ok(0) => return Err(End::Eof),
                 Ok(n) => {
                     left = left.saturating_sub(n);
                     shard
@@ -195,22 +219,23 @@ impl Connection {
                         .traffic(Protocol::Rtmp)
                         .bytes_in
                         .inc_by(n as u64);
-                    if let Err(reason) = self.drain() {
-                        return Some(End::Machine(reason));
-                    }
+                    self.drain().map_err(End::Machine)?;
                     if self.share.exceeds(self.machine.buffered()) && !self.is_known() {
-                        return Some(End::Machine(CloseReason::Driver(
+                        return Err(End::Machine(CloseReason::Driver(
                             "memory-budget",
                             "all partial messages together take too much memory".to_owned(),
                         )));
                     }
+                    if now.elapsed() >= READ_SLICE {
+                        break;
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Rest::None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Some(End::Socket(error)),
+                Err(error) => return Err(End::Socket(error)),
             }
         }
-        None
+        Ok(Rest::Some)
     }
 
     /// Does what the machine wants until it wants nothing more.

@@ -114,6 +114,9 @@ impl Server {
     /// [`Server::poll`] until it gives `None` afterwards.
     pub fn feed(&mut self, bytes: &[u8], now: Instant) {
         self.link.take_in(bytes, now);
+        if !self.publishes() {
+            self.link.count_idle_bytes(bytes.len());
+        }
     }
 
     /// Whether to read from the socket. False while an answer of the driver is pending and enough
@@ -196,6 +199,10 @@ impl Server {
     }
 
     /// The deadline of what a peer must do before it plays or publishes.
+    fn publishes(&self) -> bool {
+        self.streams.iter().any(|s| s.role == Role::Publishing)
+    }
+
     fn setup_deadline(&self) -> Option<(Instant, CloseReason)> {
         let reason = match self.phase {
             Phase::Handshake(_) => CloseReason::HandshakeTimeout,
@@ -213,8 +220,8 @@ impl Server {
     }
 
     fn media_deadline(&self) -> Option<Instant> {
-        let publishes = self.streams.iter().any(|s| s.role == Role::Publishing);
-        publishes.then(|| self.last_media + self.config.limits.publish_timeout)
+        self.publishes()
+            .then(|| self.last_media + self.config.limits.publish_timeout)
     }
 
     /// Reads on; false when nothing more can be read now.
@@ -267,7 +274,7 @@ impl Server {
             if !data && !late {
                 self.link.close(CloseReason::NotPublishing);
             }
-            return;
+            return self.link.count_unwanted(1);
         }
         self.last_media = self.link.now;
         let Some(frames) = media::frames(message) else {
@@ -309,7 +316,7 @@ impl Server {
 
     fn expect_late_media(&mut self) {
         self.late_until = Some(self.link.now + LATE_MEDIA);
-        if !self.streams.iter().any(|s| s.role == Role::Publishing) {
+        if !self.publishes() {
             self.link.set_phase(ReaderPhase::Idle);
         }
     }

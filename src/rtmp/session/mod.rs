@@ -1,6 +1,7 @@
 //! What both machines share: the input, the outputs, control messages, acknowledgements and pings.
 
 pub mod caps;
+mod flood;
 pub(crate) mod media;
 pub mod reason;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::limits::{
     ACK_INTERVAL, Limits, MAX_SESSION_INPUT, MIN_ACK_INTERVAL, PING_ANSWER_INTERVAL,
 };
 use crate::wire::Reader;
+use flood::Flood;
 use reason::CloseReason;
 
 /// Written bytes that become an output even when there is more input to read.
@@ -94,6 +96,7 @@ pub(crate) struct Link<E> {
     last_life: Instant,
     last_ping: Instant,
     last_pong: Option<Instant>,
+    flood: Flood,
 }
 
 impl<E> Link<E> {
@@ -116,6 +119,7 @@ impl<E> Link<E> {
             last_life: now,
             last_ping: now,
             last_pong: None,
+            flood: Flood::new(now),
         }
     }
 
@@ -166,16 +170,24 @@ impl<E> Link<E> {
     pub(crate) fn next(&mut self) -> Option<Incoming> {
         while !self.closed {
             let mut rest: &[u8] = &self.input;
+            let thrown_away = self.reader.discarded();
             let read = self.reader.feed(&mut rest);
+            let unwanted = self.reader.discarded().saturating_sub(thrown_away);
             let used = self.input.len().saturating_sub(rest.len());
             self.drop_input(used);
             match read {
                 Ok(Some(message)) => {
+                    let counts = u64::from(!carries_media(message.kind));
+                    self.count_unwanted(unwanted.saturating_add(counts));
+                    if self.closed {
+                        return None;
+                    }
                     if let Some(incoming) = self.control(message) {
                         return Some(incoming);
                     }
                 }
                 Ok(None) => {
+                    self.count_unwanted(unwanted);
                     self.acknowledge();
                     return None;
                 }
@@ -183,6 +195,20 @@ impl<E> Link<E> {
             }
         }
         None
+    }
+
+    /// So many messages came that are no media that somebody wanted.
+    pub(crate) fn count_unwanted(&mut self, count: u64) {
+        if count > 0 && self.flood.messages(count, self.now) {
+            self.close(CloseReason::Flood);
+        }
+    }
+
+    /// So many bytes came of a peer that does not publish.
+    pub(crate) fn count_idle_bytes(&mut self, count: usize) {
+        if self.flood.bytes(count, self.now) {
+            self.close(CloseReason::Flood);
+        }
     }
 
     /// Acts on protocol control messages, passes on the others.
@@ -441,6 +467,13 @@ impl<E> Link<E> {
     pub(crate) fn set_phase(&mut self, phase: ReaderPhase) {
         self.reader.set_phase(phase);
     }
+}
+
+const fn carries_media(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::AUDIO | kind::VIDEO | kind::AGGREGATE | kind::DATA_AMF0 | kind::DATA_AMF3
+    )
 }
 
 /// Splits a name at the first `?`.

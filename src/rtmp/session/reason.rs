@@ -40,6 +40,8 @@ pub enum CloseReason {
     NotPublishing,
     /// More bytes came than the machine said it wants.
     Overrun,
+    /// More requests or other messages than any player or encoder has use for.
+    Flood,
     /// `connect` was refused, with this status code.
     Rejected(String),
     /// The driver's decision: a stable code and a sentence.
@@ -66,6 +68,7 @@ impl CloseReason {
             Self::BeforeConnect => "before-connect",
             Self::NotPublishing => "media-without-publish",
             Self::Overrun => "input-overrun",
+            Self::Flood => "flood",
             Self::Rejected(_) => "connect-rejected",
             Self::Driver(code, _) => code,
         }
@@ -94,6 +97,7 @@ impl fmt::Display for CloseReason {
                 f.write_str("the peer sent media on a message stream that does not publish")
             }
             Self::Overrun => f.write_str("the peer sent too much while an answer was pending"),
+            Self::Flood => f.write_str("the peer sent more than any player or encoder has to say"),
             Self::Rejected(code) => write!(f, "connect was refused with {code}"),
             Self::Driver(_, text) => f.write_str(text),
         }
@@ -123,6 +127,7 @@ mod tests {
             CloseReason::BeforeConnect,
             CloseReason::NotPublishing,
             CloseReason::Overrun,
+            CloseReason::Flood,
             CloseReason::Rejected("NetConnection.Connect.Rejected".into()),
             CloseReason::Driver("too-slow", "took no byte for 20 s".into()),
         ];

@@ -9,7 +9,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::amf::{Value, object};
-use crate::limits::{ACK_INTERVAL, MAX_MESSAGE_STREAMS, MAX_SESSION_INPUT, READ_TURN};
+use crate::limits::{
+    ACK_INTERVAL, FLOOD_WINDOW, MAX_FLOOD_BYTES, MAX_FLOOD_MESSAGES, MAX_MESSAGE_STREAMS,
+    MAX_SESSION_INPUT, READ_TURN,
+};
 use crate::rtmp::chunk::{ChunkReader, ChunkWriter, ReaderLimits};
 use crate::rtmp::command::Command;
 use crate::rtmp::status::{code, code_of};
