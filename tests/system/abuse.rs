@@ -2,8 +2,10 @@
 //! the viewer does not notice.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -17,7 +19,7 @@ use crate::daemon::Server;
 use crate::media::programme;
 use crate::programs::publish;
 use crate::viewer::{Tag, Viewer};
-use crate::world::{Process, World, connect, local, pause, wait_for};
+use crate::world::{Process, World, connect, get, local, pause, wait_for};
 
 /// A server with a live stream and a viewer who must not be disturbed.
 struct Scene {
@@ -304,6 +306,64 @@ pub(crate) fn a_thousand_silent_connections(world: &World) {
         }
     }
     scene.end(world);
+}
+
+/// A master that means no good: the mirror drops it, tries on at its own pace, and keeps its size.
+pub(crate) fn a_hostile_master(world: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let n = counter.fetch_add(1, Ordering::Relaxed);
+            if let Ok(mut stream) = stream {
+                std::thread::spawn(move || misbehave(&mut stream, n));
+            }
+        }
+    });
+    let keys = format!(
+        "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://127.0.0.1:{port}\"\nstreams = [\"live/event\"]\n"
+    );
+    let mirror = Server::launch(world, "mirror", &crate::daemon::mirror_binary(), &keys);
+    wait_for("a few calls", || {
+        (calls.load(Ordering::Relaxed) >= 6).then_some(())
+    });
+    let memory = mirror.process.memory();
+    let (before, begun) = (calls.load(Ordering::Relaxed), Instant::now());
+    pause(8000);
+    let rate = (calls.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+    assert!(rate > 0.2, "it gave up");
+    assert!(rate < 12.0, "{rate} calls a second");
+    assert!(mirror.process.memory() < memory + 16 * 1024, "memory grows");
+    assert!(get(mirror.http, "/healthz").is_some(), "it does not answer");
+    assert!(
+        mirror.process.said().lines().count() < 400,
+        "it fills the log"
+    );
+}
+
+/// What the `n`th caller of the hostile master gets.
+fn misbehave(stream: &mut TcpStream, n: usize) {
+    let noise = vec![0x5a; 200_000];
+    if n.is_multiple_of(5) {
+        return; // closed at once
+    }
+    if n % 5 == 1 {
+        let _ = stream.write_all(&noise);
+        return;
+    }
+    let mut hello = vec![0; 1 + 2 * 1536];
+    hello[0] = 3;
+    let _ = stream.write_all(&hello);
+    let _ = stream.read_exact(&mut hello);
+    let claim = [3, 0, 0, 0, 0xff, 0xff, 0xff, 20, 0, 0, 0, 0];
+    let _ = match n % 5 {
+        2 => stream.write_all(&noise),
+        3 => stream.write_all(&claim),
+        _ => Ok(()), // never says anything again
+    };
+    let _ = std::io::copy(stream, &mut std::io::sink());
 }
 
 fn is_open(stream: &TcpStream) -> bool {

@@ -237,6 +237,7 @@ const TESTS: &[Test] = &[
         &[FFMPEG],
         abuse::a_thousand_silent_connections,
     ),
+    ("abuse::a_hostile_master", &[], abuse::a_hostile_master),
     (
         "abuse::descriptors_run_out",
         &[FFMPEG],
