@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::notice::ON_STATUS;
 use crate::codec;
 use crate::flv;
-use crate::media::{Frame, Kind, Rendition};
+use crate::media::{Frame, Kind, Rendition, Role, Slot};
 use crate::rtmp::chunk::write_absolute;
 use crate::rtmp::message::{Message, kind};
 
@@ -33,11 +33,12 @@ pub mod chunk_stream {
 pub const RTMP_HEADER: usize = 12;
 
 /// The frame's bytes in one form; empty when it has nothing for such viewers. Frames that are plain
-/// already have the same bytes in both forms, made once.
+/// already, metadata apart, have the same bytes in both forms, made once.
 pub fn render(frame: &Frame, form: Rendition) -> &Bytes {
+    let same = !frame.extended && !is_metadata(frame);
     let form = match form {
-        Rendition::RtmpPlain if !frame.extended => Rendition::Rtmp,
-        Rendition::FlvPlain if !frame.extended => Rendition::Flv,
+        Rendition::RtmpPlain if same => Rendition::Rtmp,
+        Rendition::FlvPlain if same => Rendition::Flv,
         form => form,
     };
     frame.rendition(form, |frame| make(frame, form))
@@ -50,7 +51,12 @@ fn make(frame: &Frame, form: Rendition) -> Bytes {
             codec::unwrap_plain(frame.kind, &frame.payload)
         }
     };
-    let time = wire_time(frame.time);
+    // Metadata later than 0 is a track of subtitles to ffmpeg, which it would wait for. Whoever
+    // relays on gets its true time, which belongs to the epoch.
+    let time = match form {
+        Rendition::RtmpPlain | Rendition::FlvPlain if is_metadata(frame) => 0,
+        _ => wire_time(frame.time),
+    };
     match (payload, form) {
         (None, _) => Bytes::new(),
         (Some(payload), Rendition::Rtmp | Rendition::RtmpPlain) => rtmp(frame.kind, time, payload),
@@ -58,6 +64,10 @@ fn make(frame: &Frame, form: Rendition) -> Bytes {
             flv_tag(frame.kind, time, &payload)
         }
     }
+}
+
+fn is_metadata(frame: &Frame) -> bool {
+    frame.role == Role::Header(Slot::Metadata)
 }
 
 fn rtmp(frame: Kind, timestamp: u32, payload: Bytes) -> Bytes {

@@ -64,7 +64,9 @@ fn read_back(frame: &Frame, plain: bool) -> Option<Bytes> {
     let (message, tag) = (messages.into_iter().next()?, tags.into_iter().next()?);
     assert_eq!(message.kind, message_kind(frame.kind));
     assert_eq!(tag.kind, message.kind);
-    assert_eq!(u64::from(message.timestamp), frame.time % (1 << 32));
+    let metadata = frame.role == Role::Header(Slot::Metadata);
+    let time = if plain && metadata { 0 } else { frame.time };
+    assert_eq!(u64::from(message.timestamp), time % (1 << 32));
     assert_eq!(tag.timestamp, message.timestamp);
     assert_eq!(message.stream, 1);
     assert_eq!(tag.payload, message.payload);
@@ -202,6 +204,21 @@ fn frames_that_are_plain_are_rendered_once() {
             render(&legacy, plain).as_ptr()
         );
     }
+}
+
+/// ffmpeg takes metadata at any other time for a track of subtitles.
+#[test]
+fn metadata_is_at_time_0_for_viewers() {
+    let metadata = frame(18, 40_000, b"\x02\0\x0aonMetaData\x08\0\0\0\0\0\0\x09");
+    let of = |form| read_rtmp(render(&metadata, form))[0].timestamp;
+    assert_eq!((of(Rendition::RtmpPlain), of(Rendition::Rtmp)), (0, 40_000));
+    let of = |form| read_flv(render(&metadata, form))[0].timestamp;
+    assert_eq!((of(Rendition::FlvPlain), of(Rendition::Flv)), (0, 40_000));
+    let cue = frame(18, 40_000, b"\x02\0\x05onCue\x05");
+    assert_eq!(
+        read_flv(render(&cue, Rendition::FlvPlain))[0].timestamp,
+        40_000
+    );
 }
 
 #[test]
