@@ -93,7 +93,10 @@ impl std::fmt::Display for Networks {
             return f.write_str("everyone");
         }
         if self.is_empty() {
-            return f.write_str("no network");
+            return f.write_str("nobody");
+        }
+        if *self == Self::loopback() {
+            return f.write_str("loopback");
         }
         for (i, net) in self.0.iter().enumerate() {
             if i > 0 {

@@ -127,10 +127,7 @@ fn run(args: &SettingsArgs) -> ExitCode {
         output::error(&message);
         return ExitCode::from(EX_CONFIG);
     }
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    match crate::daemon::run(loaded.settings) {
+    match crate::daemon::run(loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             output::error(&e.to_string());

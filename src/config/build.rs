@@ -112,10 +112,6 @@ impl<'a> Build<'a> {
             return None;
         }
         let Some(path) = &publish.users else {
-            warnings.push(format!(
-                "no publish.users: without a login publishing is open to {}; nobody else may publish",
-                publish.networks
-            ));
             return None;
         };
         match Users::read(path) {

@@ -3,6 +3,18 @@
 use super::{Loaded, Role, Span};
 
 impl Loaded {
+    /// The lines of the summary that the table at start does not show: the master, who may publish,
+    /// who may play, how long streams wait.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let shown = ["role", "rtmp", "http", "applications"];
+        self.summary()
+            .into_iter()
+            .filter(|(name, _)| !shown.contains(name))
+            .map(|(name, what)| format!("{name}: {what}"))
+            .collect()
+    }
+
     /// Lines of a name and what it comes to: role, listeners, who may publish, who may play.
     #[must_use]
     pub fn summary(&self) -> Vec<(&'static str, String)> {
@@ -44,20 +56,28 @@ impl Loaded {
         if self.settings.role == Role::Mirror {
             return "nobody: this is a mirror".to_owned();
         }
-        let users = match (&publish.users, self.users) {
+        let open = &publish.networks;
+        match (&publish.users, self.users) {
             (Some(path), Some(n)) => {
-                format!("the users of {} ({n})", path.display())
+                format!(
+                    "the users of {} ({n}); without a login: {open}",
+                    path.display()
+                )
             }
-            _ => "no users".to_owned(),
-        };
-        format!("{users}; without a login: {}", publish.networks)
+            _ if open.is_any() => "everyone, without a login".to_owned(),
+            _ if open.is_empty() => "nobody: there are no users (publish.users)".to_owned(),
+            _ => format!("{open} alone, without a login: there are no users (publish.users)"),
+        }
     }
 
     fn players(&self) -> String {
         let networks = &self.settings.play.networks;
         match (&self.settings.secret_file, self.settings.role) {
             (Some(path), Role::Master | Role::Standalone) if !networks.is_any() => {
-                format!("mirrors with the secret in {}; {networks}", path.display())
+                format!(
+                    "mirrors with the secret in {}; without it: {networks}",
+                    path.display()
+                )
             }
             _ => networks.to_string(),
         }

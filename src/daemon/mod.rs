@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::auth::{FileError, Policy};
 use crate::bridge;
 use crate::cluster::{Cluster, Link};
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 use crate::edge::{Edge, EdgeConfig};
 use crate::http::{self, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -292,7 +292,11 @@ async fn tick(hub: Arc<Hub>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        hub.tick(now, &|_, waited| Some(bridge::waiting(waited)));
+        for stream in hub.tick(now, &|_, waited| Some(bridge::waiting(waited))) {
+            tracing::info!(
+                %stream, code = "ended", "the stream has ended: its source did not come back in time"
+            );
+        }
         tell_suppressed(now);
     }
 }
@@ -301,11 +305,18 @@ async fn tick(hub: Arc<Hub>) {
 ///
 /// # Errors
 /// [`StartError`]; it has an exit code.
-pub fn run(settings: Settings) -> Result<(), StartError> {
-    let role = settings.role;
-    let server = Server::open(settings)?;
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    let role = loaded.settings.role;
+    let notes = loaded.notes();
+    let server = Server::open(loaded.settings)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     for line in table::render(&server.services()).lines() {
         tracing::info!("{line}");
+    }
+    for note in notes {
+        tracing::info!("{note}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -29,6 +29,7 @@ use crate::media::{NameError, StreamName};
 use crate::net::{Admitted, Incoming, Outlet, Shard};
 use crate::relay::{Hub, JoinMode};
 use crate::telemetry::health::Health;
+use crate::telemetry::logging::limited;
 use crate::telemetry::metrics::{Metrics, Protocol};
 
 /// Why a stream cannot be watched just now.
@@ -160,10 +161,12 @@ impl Connection {
     }
 
     async fn refuse_head(&self, socket: TcpStream, bad: BadHead) -> Closed {
-        tracing::info!(
-            peer = %self.peer, listener = %self.local, code = bad.label(),
-            "request refused: {bad}"
-        );
+        limited(bad.label(), Instant::now(), || {
+            tracing::info!(
+                peer = %self.peer, listener = %self.local, code = bad.label(),
+                "request refused: {bad}"
+            );
+        });
         match bad.status() {
             Some(status) => {
                 let answer = flv::plain(status, &[], &format!("{bad}\n"), Method::Get);

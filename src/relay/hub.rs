@@ -190,29 +190,40 @@ impl Hub {
     }
 
     /// To be called once a second: ends streams that waited long enough, and shows the viewers of
-    /// the others that wait what `notice` makes of the time waited so far.
-    pub fn tick(&self, now: Instant, notice: &dyn Fn(&Stream, Duration) -> Option<Bytes>) {
+    /// the others that wait what `notice` makes of the time waited so far. Gives the names of those
+    /// that ended.
+    pub fn tick(
+        &self,
+        now: Instant,
+        notice: &dyn Fn(&Stream, Duration) -> Option<Bytes>,
+    ) -> Vec<StreamName> {
         let config = self.config();
+        let mut ended = Vec::new();
         for stream in self.streams() {
             let Some((waited, over)) = stream.lock().waited(&config, now) else {
                 continue;
             };
             if over {
-                self.end_waiting(&stream);
+                if self.end_waiting(&stream) {
+                    ended.push(stream.name().clone());
+                }
             } else if let Some(payload) = notice(&stream, waited) {
                 stream.notify(payload);
             }
         }
+        ended
     }
 
     /// Ends a stream unless a publisher came meanwhile: publishing needs the same lock.
-    fn end_waiting(&self, stream: &Arc<Stream>) {
+    fn end_waiting(&self, stream: &Arc<Stream>) -> bool {
         let mut streams = lock(&self.streams);
-        if matches!(stream.state(), State::Waiting { .. }) {
+        let waits = matches!(stream.state(), State::Waiting { .. });
+        if waits {
             streams.remove(stream.name());
             drop(streams);
             self.over(stream);
         }
+        waits
     }
 
     /// Ends a stream in any state.

@@ -10,7 +10,7 @@ use crate::media::StreamName;
 use crate::rtmp::mirror::{self, Hello};
 use crate::rtmp::server::{ConnectRequest, Event};
 use crate::rtmp::status::code;
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, limited};
 
 impl Connection {
     pub(super) fn event(&mut self, event: Event) {
@@ -108,10 +108,12 @@ impl Connection {
         let name = match self.stream_name(bare) {
             Ok(name) => name,
             Err(error) => {
-                tracing::info!(
-                    peer = %self.peer, code = "bad-name", name = %Escaped(name),
-                    "play refused: {error}"
-                );
+                limited("bad-name", Instant::now(), || {
+                    tracing::info!(
+                        peer = %self.peer, code = "bad-name", name = %Escaped(name),
+                        "play refused: {error}"
+                    );
+                });
                 return self
                     .machine
                     .reject_play(stream, code::PLAY_STREAM_NOT_FOUND, &error);
@@ -141,10 +143,12 @@ impl Connection {
             tracing::debug!(peer = %self.peer, code, "{what} {}: a step of the login", Escaped(of));
             return;
         }
-        tracing::warn!(
-            peer = %self.peer, code, "{what} {} refused: {}",
-            Escaped(of), Escaped(&refusal.description)
-        );
+        limited(code, Instant::now(), || {
+            tracing::warn!(
+                peer = %self.peer, code, "{what} {} refused: {}",
+                Escaped(of), Escaped(&refusal.description)
+            );
+        });
     }
 
     /// Whoever was unknown until now has shown who it is.

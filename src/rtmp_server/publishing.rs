@@ -9,7 +9,7 @@ use crate::bridge;
 use crate::relay::{Claim, PublishError, Publisher};
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, limited};
 
 /// One message stream that publishes.
 pub(super) struct Publishing {
@@ -74,10 +74,15 @@ impl Connection {
                         ("too-many-streams", "limits.max_streams is reached")
                     }
                 };
-                tracing::warn!(
-                    stream = %name, peer = %self.peer, code = why,
-                    "publish refused: {what}"
-                );
+                let holder = self.server.hub.get(&name).filter(|_| why == "busy");
+                let holder = holder.map(|stream| stream.info(Instant::now()).source);
+                let holder = holder.as_deref().unwrap_or("-");
+                limited(why, Instant::now(), || {
+                    tracing::warn!(
+                        stream = %name, peer = %self.peer, code = why, holder = %Escaped(holder),
+                        "publish refused: {what}"
+                    );
+                });
                 self.machine.reject_publish(
                     stream,
                     code::PUBLISH_BAD_NAME,

@@ -15,6 +15,7 @@ use crate::rtmp::command::data;
 use crate::rtmp::message::{Message, kind};
 use crate::rtmp::mirror::{EPOCH, EpochMark};
 use crate::rtmp::status::code;
+use crate::telemetry::logging::limited;
 
 /// One message stream that plays or waits.
 pub(super) struct Viewing {
@@ -109,10 +110,12 @@ impl Connection {
                 viewing.state = State::Accepted(stream);
                 self.viewing.push(viewing);
             } else if now >= until {
-                tracing::info!(
-                    stream = %name, peer = %self.peer, code = "no-stream",
-                    "play refused: nobody publishes this stream"
-                );
+                limited("no-stream", now, || {
+                    tracing::info!(
+                        stream = %name, peer = %self.peer, code = "no-stream",
+                        "play refused: nobody publishes this stream"
+                    );
+                });
                 let text = format!("Nobody publishes {name}.");
                 self.machine
                     .reject_play(id, code::PLAY_STREAM_NOT_FOUND, &text);
