@@ -29,8 +29,8 @@ use crate::media::{NameError, StreamName};
 use crate::net::{Admitted, Incoming, Outlet, Shard};
 use crate::relay::{Hub, JoinMode};
 use crate::telemetry::health::Health;
-use crate::telemetry::logging::limited;
 use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::repeats::repeated;
 
 /// Why a stream cannot be watched just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     async fn refuse_head(&self, socket: TcpStream, bad: BadHead) -> Closed {
-        limited(bad.label(), Instant::now(), || {
+        repeated(bad.label(), self.peer.ip(), Instant::now(), || {
             tracing::info!(
                 peer = %self.peer, listener = %self.local, code = bad.label(),
                 "request refused: {bad}"

@@ -16,9 +16,11 @@ pub(super) struct Row {
     /// How long its source has been waited for; `None` while it is live.
     pub(super) waiting: Option<Duration>,
     pub(super) viewers: usize,
+    /// Servers that pull it from this one.
+    pub(super) mirrors: usize,
     pub(super) kilobits: u64,
-    /// Codecs for people, such as `avc1 mp4a`.
-    pub(super) codecs: String,
+    /// As `FourCC`s, such as `avc1` and `mp4a`.
+    pub(super) codecs: Vec<String>,
 }
 
 /// What the links are made of.
@@ -33,16 +35,28 @@ pub(super) struct Links {
 }
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
-body{max-width:60rem;margin:2rem auto;padding:0 1rem}\
-h1{font-size:1.5rem}\
-ul{list-style:none;padding:0}\
-li{border:1px solid #8886;border-radius:.5rem;padding:.75rem 1rem;margin:.75rem 0}\
-h2{font-size:1.1rem;margin:0;overflow-wrap:anywhere}\
+:root{color-scheme:light dark;--page:#f4f6f8;--card:#fff;--ink:#16202a;--dim:#526170;--line:#d5dce3;\
+--link:#0b5cad;--live:#0a7a3e;--wait:#9a5b00;font:16px/1.5 system-ui,sans-serif}\
+@media(prefers-color-scheme:dark){:root{--page:#10161c;--card:#18212a;--ink:#e8eef4;--dim:#9fb0c0;\
+--line:#2c3945;--link:#7db8f5;--live:#4cc983;--wait:#f0b357}}\
+*{box-sizing:border-box}\
+body{max-width:46rem;margin:0 auto;padding:2rem 1rem;background:var(--page);color:var(--ink)}\
+h1{font-size:1.6rem;margin:0 0 1rem}\
+ul{list-style:none;padding:0;margin:0}\
+li,.note{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1rem 1.25rem;\
+margin:0 0 1rem}\
+h2{font-size:1.2rem;margin:0;overflow-wrap:anywhere;display:flex;gap:.75rem;align-items:center;\
+flex-wrap:wrap}\
+b{font-size:.8rem;font-weight:600;color:var(--live);border:1px solid;border-radius:1rem;padding:0 .6rem}\
+b.wait{color:var(--wait)}\
 p{margin:.25rem 0}\
-a{overflow-wrap:anywhere}\
-.wait{font-weight:600}\
-footer{margin-top:2rem;font-size:.875rem}";
+.dim{color:var(--dim)}\
+.wait{color:var(--wait);font-weight:600}\
+dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:.75rem 0 0}\
+dt{color:var(--dim)}\
+dd{margin:0;overflow-wrap:anywhere}\
+a{color:var(--link)}\
+footer{margin-top:2rem;font-size:.875rem;color:var(--dim)}";
 
 /// The policy that goes with every page: this one style, nothing else from anywhere.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -57,44 +71,50 @@ pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn start(rows: &[Row], links: &Links, troubles: &[String]) -> String {
     let mut body = String::from("<h1>Live now</h1>\n");
     if !troubles.is_empty() {
-        body.push_str("<p class=\"wait\" role=\"status\">This server is not ready.</p>\n");
+        body.push_str(
+            "<p class=\"note wait\" role=\"status\">This server is not ready; streams may be missing.</p>\n",
+        );
     }
     if rows.is_empty() {
-        body.push_str("<p>Nothing is live. Reload this page once a stream has begun.</p>\n");
+        body.push_str(
+            "<p class=\"note\">Nothing is live. Reload this page once a stream has begun.</p>\n",
+        );
     } else {
         body.push_str("<ul>\n");
         for row in rows {
             let _ = stream(&mut body, row, links);
         }
-        body.push_str("</ul>\n<p>Open a link in VLC, mpv or ffplay.</p>\n");
+        body.push_str(
+            "</ul>\n<p class=\"dim\">Open an address in VLC (Media, Open Network Stream), mpv or ffplay.</p>\n",
+        );
     }
     document("Live now", &body)
 }
 
 fn stream(out: &mut String, row: &Row, links: &Links) -> std::fmt::Result {
     let name = escape(&row.name);
-    write!(out, "<li><h2>{name}</h2>\n<p>")?;
+    write!(out, "<li><h2>{name} ")?;
+    let mut facts = Vec::new();
     match row.waiting {
-        Some(waited) => write!(
-            out,
-            "<span class=\"wait\">waits for its source</span> since {} s",
-            waited.as_secs()
-        )?,
-        None => out.write_str("live")?,
+        Some(waited) => {
+            out.write_str("<b class=\"wait\">waiting</b>")?;
+            facts.push(format!("no source for {} s", waited.as_secs()));
+        }
+        None => out.write_str("<b>live</b>")?,
     }
-    let people = if row.viewers == 1 {
-        "viewer"
-    } else {
-        "viewers"
-    };
-    write!(out, ", {} {people}", row.viewers)?;
+    facts.extend(row.codecs.iter().map(|codec| escape(&codec_name(codec))));
     if row.waiting.is_none() {
-        write!(out, ", {} kbit/s", row.kilobits)?;
+        facts.push(rate(row.kilobits));
     }
-    if !row.codecs.is_empty() {
-        write!(out, ", {}", escape(&row.codecs))?;
+    facts.push(count(row.viewers, "viewer"));
+    if row.mirrors > 0 {
+        facts.push(count(row.mirrors, "mirror"));
     }
-    out.write_str("</p>\n")?;
+    writeln!(
+        out,
+        "</h2>\n<p class=\"dim\">{}</p>\n<dl>",
+        facts.join(" · ")
+    )?;
     if let Some(port) = links.rtmp_port {
         let host = escape(&links.host);
         let port = if port == 1935 {
@@ -103,10 +123,46 @@ fn stream(out: &mut String, row: &Row, links: &Links) -> std::fmt::Result {
             format!(":{port}")
         };
         let url = format!("rtmp://{host}{port}/{name}");
-        writeln!(out, "<p><a href=\"{url}\">{url}</a></p>")?;
+        writeln!(out, "<dt>RTMP</dt><dd><a href=\"{url}\">{url}</a></dd>")?;
     }
     let url = format!("http://{}/{name}.flv", escape(&links.authority));
-    writeln!(out, "<p><a href=\"{url}\">{url}</a></p></li>")
+    writeln!(
+        out,
+        "<dt>HTTP-FLV</dt><dd><a href=\"{url}\">{url}</a></dd>\n</dl></li>"
+    )
+}
+
+fn count(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+/// A bit rate for people.
+fn rate(kilobits: u64) -> String {
+    if kilobits < 1000 {
+        return format!("{kilobits} kbit/s");
+    }
+    let tenths = kilobits.saturating_add(50) / 100;
+    format!("{}.{} Mbit/s", tenths / 10, tenths % 10)
+}
+
+/// What people call the codec of a `FourCC`.
+fn codec_name(four: &str) -> String {
+    match four {
+        "avc1" => "H.264",
+        "hvc1" | "hev1" => "HEVC",
+        "av01" => "AV1",
+        "vp08" => "VP8",
+        "vp09" => "VP9",
+        "mp4a" => "AAC",
+        ".mp3" => "MP3",
+        "Opus" => "Opus",
+        "fLaC" => "FLAC",
+        "ac-3" => "AC-3",
+        "ec-3" => "E-AC-3",
+        other => other,
+    }
+    .to_owned()
 }
 
 /// A page that says one thing.
@@ -194,8 +250,9 @@ mod tests {
             name: name.into(),
             waiting: None,
             viewers: 1,
-            kilobits: 2500,
-            codecs: "avc1 mp4a".into(),
+            mirrors: 0,
+            kilobits: 2460,
+            codecs: vec!["avc1".into(), "mp4a".into()],
         }
     }
 
@@ -204,16 +261,20 @@ mod tests {
         let page = start(&[row("live/event")], &links(), &[]);
         assert!(page.contains("href=\"rtmp://a.example/live/event\""));
         assert!(page.contains("href=\"http://a.example:8080/live/event.flv\""));
-        assert!(page.contains("live, 1 viewer, 2500 kbit/s, avc1 mp4a"));
+        assert!(page.contains("<b>live</b>"));
+        assert!(page.contains("H.264 · AAC · 2.5 Mbit/s · 1 viewer<"));
         let other = Links {
             rtmp_port: Some(1936),
             ..links()
         };
         let mut waiting = row("live/event");
         waiting.waiting = Some(Duration::from_secs(7));
+        waiting.mirrors = 2;
+        waiting.codecs = vec!["x<y".into()];
         let page = start(&[waiting], &other, &["master: gone".into()]);
         assert!(page.contains("rtmp://a.example:1936/live/event"));
-        assert!(page.contains("waits for its source</span> since 7 s"));
+        assert!(page.contains("waiting</b>"));
+        assert!(page.contains(">no source for 7 s · x&lt;y · 1 viewer · 2 mirrors<"));
         assert!(page.contains("not ready"));
         assert!(!page.contains("gone"), "troubles are for operators");
         assert!(start(&[], &links(), &[]).contains("Nothing is live"));

@@ -166,17 +166,14 @@ async fn start(
                 StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
                 StreamState::Ended => Some(std::time::Duration::ZERO),
             },
-            viewers: s
-                .rtmp_viewers
-                .saturating_add(s.flv_viewers)
-                .saturating_add(s.mirror_viewers),
+            viewers: s.rtmp_viewers.saturating_add(s.flv_viewers),
+            mirrors: s.mirror_viewers,
             kilobits: s.kbit_per_second,
             codecs: [s.video, s.audio]
                 .iter()
                 .flatten()
                 .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
+                .collect(),
         })
         .collect();
     Html(page::start(&rows, &links, &web.health.troubles()))
