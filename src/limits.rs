@@ -220,6 +220,10 @@ pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
 
 /// Log lines for one reason within a second; the rest is counted.
 pub const MAX_LOG_LINES: u32 = 20;
+/// A peer has one log line for one reason within this time, however often it tries again.
+pub const LOG_REPEAT: Duration = Duration::from_secs(10);
+/// Pairs of reason and address whose last log line is remembered.
+pub const MAX_LOG_PEERS: usize = 1024;
 /// Reasons that are counted apart.
 pub const MAX_LOG_REASONS: usize = 256;
 

@@ -226,22 +226,34 @@ impl Edge {
     }
 }
 
+/// How soon after a complaint another one may follow: a lost connection and the refused ones behind it
+/// are one matter.
+const NEXT_COMPLAINT: Duration = Duration::from_secs(10);
+
 /// Says what is wrong once, and again only when it is something else.
 #[derive(Debug, Default)]
 struct Complaint {
-    said: Option<String>,
+    said: Option<(String, Instant)>,
     since: Option<Instant>,
 }
 
 impl Complaint {
     /// Whether this failure deserves a line.
     fn is_new(&mut self, what: &str, now: Instant) -> bool {
-        self.since.get_or_insert(now);
-        if self.said.as_deref() == Some(what) {
+        self.begin(now);
+        let heard = |(said, at): &(String, Instant)| {
+            said == what || now.saturating_duration_since(*at) < NEXT_COMPLAINT
+        };
+        if self.said.as_ref().is_some_and(heard) {
             return false;
         }
-        self.said = Some(what.to_owned());
+        self.said = Some((what.to_owned(), now));
         true
+    }
+
+    /// It fails from now on, if it did not before.
+    fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
     }
 
     /// It works again; how long it did not.
@@ -256,5 +268,25 @@ impl Complaint {
     fn lasts(&self, now: Instant) -> Duration {
         self.since
             .map_or(Duration::ZERO, |s| now.saturating_duration_since(s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_said_once_and_the_next_one_not_at_once() {
+        let mut complaint = Complaint::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(complaint.is_new("lost", at(0)));
+        assert!(!complaint.is_new("refused", at(1)));
+        assert!(!complaint.is_new("lost", at(20)));
+        assert!(complaint.is_new("refused", at(20)));
+        assert_eq!(complaint.lasts(at(21)), Duration::from_secs(21));
+        assert_eq!(complaint.over(at(22)), Some(Duration::from_secs(22)));
+        assert_eq!(complaint.over(at(22)), None);
+        assert!(complaint.is_new("refused", at(23)), "it is another outage");
     }
 }

@@ -12,6 +12,7 @@ use super::backoff::Backoff;
 use super::{Complaint, Edge, MASTER, Trouble, Wanted};
 use crate::amf::Value;
 use crate::bridge;
+use crate::cluster::Link;
 use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{Claim, EpochInfo, NoWake, Publisher};
@@ -23,6 +24,8 @@ use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::random;
 use crate::telemetry::logging::Escaped;
 
+/// A failed pull that is made good within this time has no line.
+const BRIEF: Duration = Duration::from_secs(1);
 /// From dialling to the first answer.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,6 +46,8 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 publisher: None,
                 mark: None,
                 malformed: false,
+                flows: false,
+                away: None,
             };
             let failure = pull.run(&mut backoff, &mut complaint).await;
             if let Some(publisher) = pull.publisher.take() {
@@ -55,7 +60,13 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 if edge.config.secret.is_none() {
                     edge.health.trouble(MASTER, format!("{name}: {text}"));
                 }
-                if complaint.is_new(&text, now) {
+                complaint.begin(now);
+                // While the link is down it says so itself; and a pull that works again at once is
+                // nobody's trouble.
+                let quiet = edge.config.secret.is_some()
+                    && (matches!(edge.cluster.link(), Link::Down { .. })
+                        || complaint.lasts(now) < BRIEF);
+                if !quiet && complaint.is_new(&text, now) {
                     tracing::warn!(
                         stream = %name, master = %edge.config.master, code = "pull-lost",
                         "the stream is not pulled, trying on: {}", Escaped(&text)
@@ -85,6 +96,10 @@ struct Pull<'a> {
     /// What the master told of the frames that follow.
     mark: Option<EpochInfo>,
     malformed: bool,
+    /// Audio or video has come since the last wait.
+    flows: bool,
+    /// Since when the master has had no source.
+    away: Option<Instant>,
 }
 
 impl Pull<'_> {
@@ -108,16 +123,12 @@ impl Pull<'_> {
                     payload,
                     ..
                 } => {
-                    if self.publisher.is_none() && kind != kind::DATA_AMF0 {
-                        backoff.reset();
-                        if let Some(away) = complaint.over(Instant::now()) {
-                            tracing::info!(
-                                stream = %self.name, away_ms = away.as_millis(),
-                                "the stream is pulled again"
-                            );
-                        }
-                    }
                     self.media(kind, timestamp, payload)?;
+                    if !self.flows && kind != kind::DATA_AMF0 {
+                        self.flows = true;
+                        backoff.reset();
+                        self.say_pulling(complaint);
+                    }
                 }
                 Event::PlayFailed {
                     code, description, ..
@@ -158,8 +169,26 @@ impl Pull<'_> {
         false
     }
 
+    fn say_pulling(&mut self, complaint: &mut Complaint) {
+        let now = Instant::now();
+        let source_away = self.away.take().map(|at| now.saturating_duration_since(at));
+        let (stream, master) = (self.name, &self.edge.config.master);
+        match complaint.over(now).or(source_away) {
+            Some(away) => tracing::info!(
+                %stream, %master, away_ms = away.as_millis(), "pulling again"
+            ),
+            None => tracing::info!(%stream, %master, "pulling"),
+        }
+    }
+
     fn wait(&mut self) {
         if let Some(publisher) = self.publisher.take() {
+            self.flows = false;
+            self.away = Some(Instant::now());
+            tracing::info!(
+                stream = %self.name, master = %self.edge.config.master, code = "source-away",
+                "the master has no source, the viewers wait"
+            );
             publisher.cut(Instant::now());
             self.edge.metrics.pulls.dec();
         }
@@ -210,7 +239,6 @@ impl Pull<'_> {
                 if self.edge.config.secret.is_none() {
                     self.edge.health.clear(MASTER);
                 }
-                tracing::info!(stream = %self.name, master = %self.edge.config.master, "pulling");
                 self.publisher.insert(publisher)
             }
         };

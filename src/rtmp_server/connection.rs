@@ -286,7 +286,12 @@ impl Connection {
         // A peer that broke a rule, or was too slow, is worth a line that an operator sees; the rest
         // happens a thousand times an event.
         let notable = match end {
-            End::Machine(CloseReason::ByPeer | CloseReason::Rejected(_)) => false,
+            End::Machine(
+                CloseReason::ByPeer
+                | CloseReason::Rejected(_)
+                // These were logged where they were decided.
+                | CloseReason::Driver("mirror-refused" | "mirror-replaced" | "displaced", _),
+            ) => false,
             End::Machine(_) => true,
             End::Outlet(ending) => *ending != Ending::Gone,
             End::Eof | End::Socket(_) | End::Stopping => false,
@@ -304,7 +309,12 @@ impl Connection {
                 "connection closed: {}", Escaped(&text)
             );
         }
+        if let (Some(_), Some(id)) = (self.control.take(), &self.mirror_id)
+            && !matches!(end, End::Stopping)
+        {
+            tracing::warn!(%peer, mirror = %id, code, "mirror gone: {}", Escaped(&text));
+        }
         #[cfg(feature = "publish")]
-        self.drop_publishing();
+        self.drop_publishing(matches!(end, End::Stopping));
     }
 }

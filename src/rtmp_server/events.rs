@@ -10,7 +10,8 @@ use crate::media::StreamName;
 use crate::rtmp::mirror::{self, Hello};
 use crate::rtmp::server::{ConnectRequest, Event};
 use crate::rtmp::status::code;
-use crate::telemetry::logging::{Escaped, limited};
+use crate::telemetry::logging::Escaped;
+use crate::telemetry::repeats::repeated;
 
 impl Connection {
     pub(super) fn event(&mut self, event: Event) {
@@ -108,7 +109,7 @@ impl Connection {
         let name = match self.stream_name(bare) {
             Ok(name) => name,
             Err(error) => {
-                limited("bad-name", Instant::now(), || {
+                repeated("bad-name", self.peer.ip(), Instant::now(), || {
                     tracing::info!(
                         peer = %self.peer, code = "bad-name", name = %Escaped(name),
                         "play refused: {error}"
@@ -143,7 +144,7 @@ impl Connection {
             tracing::debug!(peer = %self.peer, code, "{what} {}: a step of the login", Escaped(of));
             return;
         }
-        limited(code, Instant::now(), || {
+        repeated(code, self.peer.ip(), Instant::now(), || {
             tracing::warn!(
                 peer = %self.peer, code, "{what} {} refused: {}",
                 Escaped(of), Escaped(&refusal.description)

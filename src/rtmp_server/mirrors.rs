@@ -11,6 +11,7 @@ use crate::relay;
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
+use crate::telemetry::repeats::repeated;
 
 /// The master shows its mirrors that it is there at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -68,12 +69,17 @@ impl Connection {
         let Hello { id, nonce } = &login.hello;
         if !secret.verify_mirror(nonce, &login.nonce, id, proof) {
             self.shard.metrics().logins_failed.inc();
-            tracing::warn!(
-                peer = %self.peer, code = "mirror-secret",
-                "mirror refused: its secret is not this server's; \
-                 compare secret_file on both machines"
+            repeated("mirror-secret", self.peer.ip(), Instant::now(), || {
+                tracing::warn!(
+                    peer = %self.peer, code = "mirror-secret",
+                    "mirror refused: its secret is another one; \
+                     compare secret_file on both machines"
+                );
+            });
+            return self.refuse_mirror(
+                transaction,
+                "the secrets differ; compare secret_file on both machines",
             );
-            return self.refuse_mirror(transaction, "the secret is not this server's");
         }
         let answer = secret.master_proof(nonce, &login.nonce, id);
         let fields = [("proof", answer.into())];
@@ -103,7 +109,11 @@ impl Connection {
         let member = match server.cluster.join(&id, member) {
             Ok(member) => member,
             Err(error) => {
-                tracing::warn!(peer = %self.peer, code = "mirror-refused", "mirror refused: {error}");
+                repeated("mirror-refused", self.peer.ip(), Instant::now(), || {
+                    tracing::warn!(
+                        peer = %self.peer, code = "mirror-refused", "mirror refused: {error}"
+                    );
+                });
                 return self.refuse_mirror(transaction, &error.to_string());
             }
         };

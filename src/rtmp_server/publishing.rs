@@ -9,7 +9,8 @@ use crate::bridge;
 use crate::relay::{Claim, PublishError, Publisher};
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
-use crate::telemetry::logging::{Escaped, limited};
+use crate::telemetry::logging::Escaped;
+use crate::telemetry::repeats::repeated;
 
 /// One message stream that publishes.
 pub(super) struct Publishing {
@@ -31,10 +32,12 @@ impl Connection {
         let name = match self.stream_name(name) {
             Ok(name) => name,
             Err(error) => {
-                tracing::warn!(
-                    peer = %self.peer, code = "bad-name", name = %Escaped(name),
-                    "publish refused: {error}; OBS sends its stream key as the name"
-                );
+                repeated("bad-name", ip, Instant::now(), || {
+                    tracing::warn!(
+                        peer = %self.peer, code = "bad-name", name = %Escaped(name),
+                        "publish refused: {error}; OBS sends its stream key as the name"
+                    );
+                });
                 return self
                     .machine
                     .reject_publish(stream, code::PUBLISH_BAD_NAME, &error);
@@ -77,7 +80,7 @@ impl Connection {
                 let holder = self.server.hub.get(&name).filter(|_| why == "busy");
                 let holder = holder.map(|stream| stream.info(Instant::now()).source);
                 let holder = holder.as_deref().unwrap_or("-");
-                limited(why, Instant::now(), || {
+                repeated(why, ip, Instant::now(), || {
                     tracing::warn!(
                         stream = %name, peer = %self.peer, code = why, holder = %Escaped(holder),
                         "publish refused: {what}"
@@ -160,10 +163,13 @@ impl Connection {
             ));
     }
 
-    /// The connection is over; what it published was cut.
-    pub(super) fn drop_publishing(&mut self) {
+    /// The connection is over; what it published was cut. It needs no line when the server stops.
+    pub(super) fn drop_publishing(&mut self, stopping: bool) {
         for gone in self.publishing.drain(..) {
             self.shard.metrics().publishers.dec();
+            if stopping {
+                continue;
+            }
             tracing::warn!(
                 stream = %gone.publisher.stream().name(), peer = %self.peer, code = "cut",
                 "the publisher was cut off; its viewers wait"

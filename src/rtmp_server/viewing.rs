@@ -15,7 +15,7 @@ use crate::rtmp::command::data;
 use crate::rtmp::message::{Message, kind};
 use crate::rtmp::mirror::{EPOCH, EpochMark};
 use crate::rtmp::status::code;
-use crate::telemetry::logging::limited;
+use crate::telemetry::repeats::repeated;
 
 /// One message stream that plays or waits.
 pub(super) struct Viewing {
@@ -110,7 +110,7 @@ impl Connection {
                 viewing.state = State::Accepted(stream);
                 self.viewing.push(viewing);
             } else if now >= until {
-                limited("no-stream", now, || {
+                repeated("no-stream", self.peer.ip(), now, || {
                     tracing::info!(
                         stream = %name, peer = %self.peer, code = "no-stream",
                         "play refused: nobody publishes this stream"
