@@ -195,7 +195,7 @@ async fn show(lines: &str, watched: &mut [Watched]) {
         sleep(Duration::from_millis(20)).await;
     }
     put(lines);
-    put("Ctrl-C ends the demo.\n");
+    put("Ctrl-C ends the demo. Below: viewers, and kbit/s in/out.\n");
     let terminal = io::stdout().is_terminal();
     let mut ticks = interval(Duration::from_secs(if terminal { 1 } else { 5 }));
     let mut last = Instant::now();
@@ -214,9 +214,11 @@ async fn show(lines: &str, watched: &mut [Watched]) {
                 + mirror.metrics.traffic(Protocol::Flv).bytes_out.get();
             let output = rate(bytes.saturating_sub(mirror.bytes), seconds);
             mirror.bytes = bytes;
+            // As short as fits a terminal of 80 columns: a line that wraps cannot be written over.
+            let s = if viewers == 1 { "" } else { "s" };
             let _ = write!(
                 text,
-                " | mirror-{n}: {viewers} viewers, in {input} kbit/s, out {output:.0} kbit/s"
+                " | mirror-{n}: {viewers} viewer{s}, {input}/{output:.0} kbit/s"
             );
         }
         if terminal {
