@@ -222,7 +222,8 @@ async fn show(lines: &str, watched: &mut [Watched]) {
             );
         }
         if terminal {
-            put(&format!("\r\x1b[K{text}"));
+            // The cursor goes back, so that a log line takes the place of the figures.
+            put(&format!("\r\x1b[K{text}\r"));
         } else {
             put(&format!("{text}\n"));
         }
