@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -217,11 +218,22 @@ pub(crate) fn wait_within<T>(
     }
 }
 
-/// `n` ports of 127.0.0.1 that were free a moment ago, all different.
+/// Ports of 127.0.0.1 and ::1 that were free a moment ago. They are below those that the kernel gives
+/// to connections, and none is given twice, so that nobody takes one before a server binds it.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|l| l.local_addr().expect("its address").port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    std::array::from_fn(|_| {
+        loop {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            // Runs beside each other begin at different places.
+            let port = 10_000 + (std::process::id() * 97 + step) % 20_000;
+            let port = u16::try_from(port).expect("below 30000");
+            let free = |ip: &str| TcpListener::bind((ip, port)).is_ok();
+            if free("127.0.0.1") && free("::1") {
+                return port;
+            }
+        }
+    })
 }
 
 pub(crate) fn local(port: u16) -> SocketAddr {
