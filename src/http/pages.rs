@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -107,6 +108,9 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
         }
         let mut router = self.router.clone();
         Box::pin(async move {
+            // Pipelined requests are there all at once, and hyper takes the next one without a pause:
+            // everybody else's sockets get their turn between two of them.
+            yield_now().await;
             let answer: Result<_, Infallible> = router.call(request.map(Body::new)).await;
             match answer {
                 Ok(mut answer) => {

@@ -404,3 +404,25 @@ async fn a_viewer_that_leaves_is_noticed_and_one_that_talks_is_closed() {
     }
     assert_eq!(site.door.admission.pending(), 0);
 }
+
+#[tokio::test]
+async fn a_flood_of_pipelined_requests_holds_nobody_up() {
+    let site = Site::new(Limits::default());
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    let mut floods = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (mut answers, mut requests) = site.send("").await.into_split();
+        let request = request.clone();
+        floods.spawn(async move { while requests.write_all(request.as_bytes()).await.is_ok() {} });
+        floods.spawn(async move {
+            let mut buffer = vec![0; 64 * 1024];
+            while matches!(answers.read(&mut buffer).await, Ok(1..)) {}
+        });
+    }
+    sleep(Duration::from_millis(300)).await;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        assert!(site.get("/healthz").await.contains("HTTP/1.1"));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{begun:?}");
+    }
+}

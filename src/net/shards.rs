@@ -87,6 +87,10 @@ impl Shards {
             let mut phases = phase.subscribe();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                // A turn of the runtime is up to 61 tasks of the set: sockets and timers are looked at
+                // after each. With the default, 61 turns, tasks that are always ready (a pipelined
+                // flood of requests) hold back everybody else's events for seconds.
+                .event_interval(1)
                 .build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{index}"))
