@@ -274,6 +274,62 @@ pub(crate) fn hostile_values(world: &World) {
     scene.end(world);
 }
 
+pub(crate) fn floods(world: &World) {
+    let scene = Scene::start(world);
+    let port = scene.server.rtmp;
+    let call = |name: &str, stream: u32, args: Vec<Value>| Message {
+        stream,
+        ..command(&Rtmp::call(name, 2.0, args))
+    };
+    let ping = Message {
+        chunk_stream: 2,
+        kind: kind::USER_CONTROL,
+        payload: vec![0, 6, 0, 0, 0, 1].into(),
+        ..call("x", 0, Vec::new())
+    };
+    let play = call("play", 1, vec!["no such name!".into()]);
+    for (what, message) in [
+        ("pings", ping),
+        ("calls", call("createStream", 0, Vec::new())),
+        ("refused plays", play),
+    ] {
+        let mut stream = connected(port);
+        let mut reader = stream.try_clone().expect("a clone");
+        let answers = std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while matches!(reader.read(&mut buffer), Ok(1..)) {}
+        });
+        let mut wire = BytesMut::new();
+        let mut writer = ChunkWriter::new();
+        writer.write(
+            &mut wire,
+            &command(&Rtmp::call("createStream", 2.0, Vec::new())),
+        );
+        for _ in 0..500 {
+            writer.write(&mut wire, &message);
+        }
+        let begun = Instant::now();
+        while stream.write_all(&wire).is_ok() {
+            assert!(begun.elapsed() < SOON, "a flood of {what} goes on");
+            wire.clear();
+            for _ in 0..500 {
+                writer.write(&mut wire, &message);
+            }
+        }
+        answers.join().expect("the reader");
+    }
+    // 1,000 connections that are refused one after the other are not 1,000 lines.
+    for _ in 0..1000 {
+        let mut stream = connect(scene.server.http);
+        let _ = stream.write_all(b"\0garbage\r\n\r\n");
+        closed_within(&mut stream, SOON, "garbage to HTTP");
+    }
+    let said = scene.server.process.said();
+    let lines = said.lines().filter(|l| !l.contains(" DEBUG ")).count();
+    assert!(lines < 250, "{lines} lines in the log");
+    scene.end(world);
+}
+
 /// A connection from another address of this machine, so that limits per address hit it alone.
 fn connect_from(last: u8, port: u16) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

@@ -232,6 +232,7 @@ const TESTS: &[Test] = &[
     ),
     ("abuse::hostile_chunks", &[FFMPEG], abuse::hostile_chunks),
     ("abuse::hostile_values", &[FFMPEG], abuse::hostile_values),
+    ("abuse::floods", &[FFMPEG], abuse::floods),
     (
         "abuse::a_thousand_silent_connections",
         &[FFMPEG],
