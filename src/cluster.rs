@@ -224,12 +224,12 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if self.is_replaced() {
-            return;
-        }
         let mut state = self.cluster.lock();
-        state.mirrors.remove(&self.id);
-        self.cluster.changed(&state);
+        let held = state.mirrors.get(&self.id);
+        if held.is_some_and(|(number, _)| *number == self.number) {
+            state.mirrors.remove(&self.id);
+            self.cluster.changed(&state);
+        }
     }
 }
 

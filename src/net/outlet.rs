@@ -534,7 +534,11 @@ impl Drop for Playing {
     fn drop(&mut self) {
         let mut state = self.outlet.state.borrow_mut();
         if let Some(at) = state.players.iter().position(|p| p.id == self.id) {
-            drop(state.players.swap_remove(at));
+            let player = state.players.swap_remove(at);
+            // What plays next on this message stream has not ended.
+            let over = player.message_stream();
+            state.ended.retain(|id| *id != over);
+            drop(player);
             self.outlet.traffic().viewers.dec();
         }
     }

@@ -180,11 +180,16 @@ impl Player {
 
     /// Sends the frames before the cursor with at most one system call, and steps over what went.
     pub(super) fn send(&mut self, socket: &TcpStream, now: Instant) -> Sent {
-        if self.paused || self.ended {
+        if self.ended {
             return Sent::Idle;
         }
         let fan = Rc::clone(&self.fan);
         let tail = fan.tail();
+        if self.paused {
+            // A stream that is over does not wait for whoever paused it: he would keep its whole log.
+            self.ended = tail.state() == State::Ended;
+            return if self.ended { Sent::Ended } else { Sent::Idle };
+        }
         loop {
             let ready = tail.settle(&mut self.cursor);
             if !ready {

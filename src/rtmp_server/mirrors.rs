@@ -16,6 +16,10 @@ use crate::telemetry::repeats::repeated;
 /// The master shows its mirrors that it is there at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// Changes that come faster than this are told together: when all mirrors come back at once, each of
+/// them changes what all the others are told.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Between `connect` and the proof.
 pub(super) struct Login {
     hello: Hello,
@@ -48,6 +52,8 @@ pub(super) struct Control {
     hub_version: u64,
     cluster_version: u64,
     next: Instant,
+    /// Not before this, whatever changes.
+    soonest: Instant,
     _streams: relay::Watch,
     _cluster: cluster::Watch,
     member: Membership,
@@ -127,6 +133,7 @@ impl Connection {
             hub_version: server.hub.version().wrapping_sub(1),
             cluster_version: server.cluster.version().wrapping_sub(1),
             next: Instant::now(),
+            soonest: Instant::now(),
             _streams: streams,
             _cluster: cluster,
             member,
@@ -148,11 +155,15 @@ impl Connection {
         let (hub, cluster) = (&self.server.hub, &self.server.cluster);
         let versions = (hub.version(), cluster.version());
         let changed = versions != (control.hub_version, control.cluster_version);
-        if !changed && now < control.next {
+        if changed {
+            control.next = control.next.min(control.soonest);
+        }
+        if now < control.next {
             return;
         }
         (control.hub_version, control.cluster_version) = versions;
         control.next = now.checked_add(HEARTBEAT).unwrap_or(now);
+        control.soonest = now.checked_add(ANNOUNCE_PAUSE).unwrap_or(now);
         // A whole listing as the heartbeat, too: whatever was lost is mended within two seconds.
         let streams = hub.list(now).into_iter().map(|s| Listed {
             app: s.name.app().to_owned(),

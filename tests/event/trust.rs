@@ -1,11 +1,14 @@
 //! Who may publish, who may play, and who is no mirror.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crtmpserver::auth::Networks;
+use crtmpserver::auth::{Networks, Secret};
 use crtmpserver::config::{Role, Settings};
-use crtmpserver::relay::State;
+use crtmpserver::media::StreamName;
+use crtmpserver::relay::{Claim, NoWake, State};
 use crtmpserver::rtmp::client::Event;
+use crtmpserver::rtmp::mirror::{self, Hello, Listing, Welcome};
 use crtmpserver::rtmp_client::Session;
 use tokio::time::timeout;
 
@@ -136,4 +139,62 @@ async fn an_unknown_stream_and_an_unknown_application_are_refused_in_words() {
         }
     });
     assert_eq!(code.await.unwrap(), "NetConnection.Connect.InvalidApp");
+}
+
+#[tokio::test]
+async fn a_mirror_is_told_of_many_changes_together() {
+    let folder = folder();
+    let master = Running::start(settings(Role::Master, folder.path()));
+    let (secret, _) = Secret::read(&folder.path().join("secret")).unwrap();
+    let hello = Hello {
+        id: mirror::new_id([1; 16]),
+        nonce: mirror::new_id([2; 16]),
+    };
+    let mut config = client(master.rtmp, "live", false);
+    config
+        .extra
+        .push((mirror::FIELD.to_owned(), hello.to_value()));
+    let mut session = Session::dial(&master.rtmp.to_string(), config)
+        .await
+        .unwrap();
+    let begin = Instant::now();
+    let (mut calls, mut last) = (0, Listing::default());
+    let listened = timeout(Duration::from_millis(1500), async {
+        loop {
+            match session.next().await.unwrap() {
+                Event::Connected { info, .. } => {
+                    let nonce = Welcome::find(&info).unwrap().nonce;
+                    let proof = secret.mirror_proof(&hello.nonce, &nonce, &hello.id);
+                    session.machine().call(mirror::PROVE, vec![proof.into()]);
+                    session.machine().call(mirror::WATCH, Vec::new());
+                }
+                Event::Call { name, args, .. } if name == mirror::STREAMS => {
+                    calls += 1;
+                    last = args.iter().find_map(Listing::from_value).unwrap();
+                }
+                _ => {}
+            }
+        }
+    });
+    let changes = async {
+        let mut kept = Vec::new();
+        while begin.elapsed() < Duration::from_millis(1000) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let claim = Claim {
+                identity: None,
+                source: "test".into(),
+                displaced: Arc::new(NoWake),
+                id: 1,
+                epoch: None,
+            };
+            let name = StreamName::new("live", &format!("s{}", kept.len())).unwrap();
+            let published = master.hub.publish(&name, claim, Instant::now(), 0);
+            kept.push(published.unwrap());
+        }
+        kept
+    };
+    let (listened, kept) = tokio::join!(listened, changes);
+    assert!(listened.is_err());
+    assert_eq!(last.streams.len(), kept.len(), "the last change is told");
+    assert!((5..=16).contains(&calls), "{calls} for {}", kept.len());
 }

@@ -243,3 +243,61 @@ async fn nothing_is_left_of_viewers_that_went() {
     }
     assert_eq!(world.metrics.traffic(Protocol::Flv).viewers.get(), 0);
 }
+
+#[tokio::test]
+async fn a_paused_viewer_hears_the_end_too() {
+    let world = World::new(Limits::default());
+    let mut publisher = world.publish();
+    push(
+        &mut publisher,
+        parts(Kind::Video, Role::Key, 0, 10),
+        0,
+        Rendition::Flv,
+    );
+    let (mut client, told) = world
+        .view(publisher.stream(), |outlet, stream| {
+            let playing = flv(outlet, stream);
+            playing.iter().for_each(|p| p.set_paused(true));
+            playing
+        })
+        .await;
+    expect(&mut client, b"HEAD").await;
+    let stream = Arc::clone(publisher.stream());
+    publisher.end();
+    let ended = timeout(PATIENCE, told).await.unwrap().unwrap();
+    assert_eq!(ended, OutletEvent::Ended { message_stream: 1 });
+    until("nothing holds its log", || Arc::strong_count(&stream) == 1).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_does_not_end_what_was_played_instead() {
+    let world = World::new(Limits::default());
+    let over = {
+        let publisher = world.publish();
+        let stream = Arc::clone(publisher.stream());
+        publisher.end();
+        stream
+    };
+    let publisher = world.publish_as(2);
+    let live = Arc::clone(publisher.stream());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let socket = listener.accept().await.unwrap().0.into_std().unwrap();
+    let (tell, told) = oneshot::channel();
+    let test = move |shard: Rc<Shard>| async move {
+        let socket = TcpStream::from_std(socket).unwrap();
+        let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
+        let start = |stream, id| outlet.play(stream, play(Rendition::Rtmp, id)).unwrap();
+        let (_first, second) = (start(&over, 1), start(&over, 2));
+        let heard = outlet.drive().await;
+        drop(second);
+        let _instead = start(&live, 2);
+        let more = timeout(Duration::from_millis(100), outlet.drive()).await;
+        tell.send((heard, more.ok())).unwrap();
+    };
+    world.shards.spawn(0, test).await.unwrap();
+    let first = OutletEvent::Ended { message_stream: 1 };
+    assert_eq!(told.await.unwrap(), (first, None));
+}
