@@ -208,10 +208,17 @@ impl Shards {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
-            if let Some(thread) = thread {
-                // The thread leaves its loop at its next turn; a second is for a stuck machine.
-                let joined = tokio::task::spawn_blocking(move || thread.join());
-                let _ = timeout(Duration::from_secs(1), joined).await;
+            let Some(thread) = thread else { continue };
+            // The thread leaves its loop at its next turn. One that is stuck is left behind after a
+            // second: it must not keep the process, whose end is its end.
+            let _ = timeout(Duration::from_secs(1), async {
+                while !thread.is_finished() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+            if thread.is_finished() {
+                let _ = thread.join();
             }
         }
         dropped
@@ -398,5 +405,26 @@ mod tests {
         assert_eq!(shards.finish(Duration::from_millis(50)).await, 1);
         assert_eq!((shards.load(0), shards.load(1)), (0, 0));
         assert_eq!(shards.spawn(0, |_| async {}).await, Err(Stopped));
+    }
+
+    #[test]
+    fn a_stuck_thread_does_not_keep_the_process() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let (shards, _) = shards(1);
+            shards
+                .spawn(0, |_| async move { stuck.recv().unwrap_or_default() })
+                .await
+                .unwrap();
+            assert_eq!(shards.finish(Duration::ZERO).await, 1);
+        });
+        let begun = std::time::Instant::now();
+        drop(runtime);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        drop(release);
     }
 }

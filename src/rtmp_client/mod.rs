@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout};
 
 use crate::rtmp::client::{Client, ClientConfig, Event, Output};
@@ -56,6 +57,8 @@ pub struct Session {
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     buffer: Box<[u8]>,
+    /// There may be more to read, but it is the turn of the thread's other tasks.
+    pause: bool,
 }
 
 /// New random bytes, for a machine or a nonce.
@@ -94,6 +97,7 @@ impl Session {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            pause: false,
         })
     }
 
@@ -128,6 +132,10 @@ impl Session {
                 }
             }
             self.write()?;
+            // Without this a server that never stops sending would have the thread alone.
+            if std::mem::take(&mut self.pause) {
+                yield_now().await;
+            }
             let due = self.machine.next_timeout();
             let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             tokio::select! {
@@ -136,6 +144,7 @@ impl Session {
                     match self.socket.try_read(&mut self.buffer) {
                         Ok(0) => return Err(Ended::Eof),
                         Ok(n) => {
+                            self.pause = true;
                             let bytes = self.buffer.get(..n).unwrap_or_default();
                             self.machine.feed(bytes, Instant::now());
                         }

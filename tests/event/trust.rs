@@ -1,14 +1,18 @@
 //! Who may publish, who may play, and who is no mirror.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use crtmpserver::auth::{Networks, Secret};
 use crtmpserver::config::{Role, Settings};
+use crtmpserver::limits::Limits;
 use crtmpserver::media::StreamName;
 use crtmpserver::relay::{Claim, NoWake, State};
 use crtmpserver::rtmp::client::Event;
 use crtmpserver::rtmp::mirror::{self, Hello, Listing, Welcome};
+use crtmpserver::rtmp::server::Event as ServerEvent;
 use crtmpserver::rtmp_client::Session;
 use tokio::time::timeout;
 
@@ -102,7 +106,7 @@ async fn a_foreign_server_can_be_the_master() {
     let origin = Running::start(config);
     let mut config = mirror_of(origin.rtmp, folder.path());
     config.secret_file = None;
-    let name = crtmpserver::media::StreamName::new("live", "event").unwrap();
+    let name = StreamName::new("live", "event").unwrap();
     config.mirror.as_mut().unwrap().streams = vec![name.clone()];
     let mirror = Running::start(config);
     let encoder = Encoder::start(origin.rtmp, 0).await;
@@ -197,4 +201,86 @@ async fn a_mirror_is_told_of_many_changes_together() {
     assert!(listened.is_err());
     assert_eq!(last.streams.len(), kept.len(), "the last change is told");
     assert!((5..=16).contains(&calls), "{calls} for {}", kept.len());
+}
+
+/// A master of another make that plays `live/event` and never stops sending the smallest frames.
+fn flooding_master() -> SocketAddr {
+    use crtmpserver::rtmp::chunk::write_absolute;
+    use crtmpserver::rtmp::message::{Message, kind};
+    use crtmpserver::rtmp::server::{Output, Server, ServerConfig};
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = |mut socket: std::net::TcpStream| -> std::io::Result<()> {
+        let config = ServerConfig {
+            limits: Limits::default(),
+            chunk_size: 4096,
+            window: 2_500_000,
+            random: [7; 32],
+            client: 1,
+        };
+        let mut machine = Server::new(config, Instant::now());
+        let mut plays = false;
+        let mut buffer = [0; 4096];
+        while !plays {
+            let n = socket.read(&mut buffer)?;
+            machine.feed(&buffer[..n], Instant::now());
+            while let Some(output) = machine.poll() {
+                match output {
+                    Output::Write(bytes) => socket.write_all(&bytes)?,
+                    Output::Event(ServerEvent::Connect(_)) => machine.accept_connect(vec![]),
+                    Output::Event(ServerEvent::Play { stream, .. }) => {
+                        machine.accept_play(stream);
+                        plays = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut flood = BytesMut::new();
+        for time in 0..5000 {
+            let frame = Message {
+                chunk_stream: 6,
+                kind: kind::VIDEO,
+                timestamp: time,
+                stream: 1,
+                payload: Bytes::from_static(b"\x17\x01\0\0\0"),
+            };
+            write_absolute(&mut flood, 4096, &frame);
+        }
+        loop {
+            socket.write_all(&flood)?;
+        }
+    };
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(socket));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_master_that_floods_its_mirror_does_not_stop_it() {
+    let folder = folder();
+    let master = flooding_master();
+    let mut config = mirror_of(master, folder.path());
+    config.secret_file = None;
+    config.server.threads = std::num::NonZeroUsize::new(1);
+    let name = StreamName::new("live", "event").unwrap();
+    config.mirror.as_mut().unwrap().streams = vec![name.clone()];
+    let mirror = Running::start(config);
+    eventually("it pulls", || mirror.hub.get(&name).is_some()).await;
+    for _ in 0..3 {
+        let connect = async {
+            let config = client(mirror.rtmp, "live", false);
+            let address = mirror.rtmp.to_string();
+            let mut session = Session::dial(&address, config).await.unwrap();
+            while !matches!(session.next().await, Ok(Event::Connected { .. })) {}
+        };
+        let connected = timeout(Duration::from_secs(3), connect).await;
+        connected.expect("nobody else is served");
+    }
+    mirror.stop().await;
 }
