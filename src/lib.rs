@@ -23,7 +23,8 @@
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play.
 //!
-//! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`].
+//! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`], and [`stress`], a
+//! client that is many viewers and publishers.
 
 pub mod amf;
 pub mod auth;
@@ -45,6 +46,7 @@ pub mod relay;
 pub mod rtmp;
 pub mod rtmp_client;
 pub mod rtmp_server;
+pub mod stress;
 pub mod system;
 pub mod telemetry;
 pub mod wire;

@@ -161,6 +161,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "stress",
+        &[
+            "rtmp_client",
+            "rtmp",
+            "flv",
+            "amf",
+            "wire",
+            "limits",
+            "system",
+        ],
+    ),
+    (
         "daemon",
         &[
             "cluster",
@@ -185,6 +197,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "daemon",
             "demo",
+            "stress",
             "config",
             "auth",
             "limits",

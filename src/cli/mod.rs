@@ -1,14 +1,15 @@
 //! The command line.
 //!
 //! `crtmpserver [FILE]` runs the server, `check` tells what is wrong with a configuration, `passwd`
-//! and `secret` make the files that hold users and the mirrors' secret, `demo` shows it all. Exit
-//! codes are those of sysexits.
+//! and `secret` make the files that hold users and the mirrors' secret, `stress` loads a server,
+//! `demo` shows it all. Exit codes are those of sysexits.
 
 mod check;
 mod output;
 #[cfg(feature = "publish")]
 mod passwd;
 mod secret;
+mod stress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +87,8 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make the secret that a master shares with its mirrors
     Secret(secret::SecretArgs),
+    /// Load a server with viewers and publishers, and report what they met
+    Stress(Box<stress::StressArgs>),
     /// Show a master, two mirrors and an encoder at work, in one process
     #[cfg(feature = "publish")]
     Demo,
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "publish")]
         Some(Command::Passwd(args)) => passwd::run(&args),
         Some(Command::Secret(args)) => secret::run(&args),
+        Some(Command::Stress(args)) => stress::run(&args),
         #[cfg(feature = "publish")]
         Some(Command::Demo) => crate::demo::run(),
     }
