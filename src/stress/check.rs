@@ -92,7 +92,10 @@ impl Check {
             return;
         };
         findings.damaged += u64::from(!whole);
-        self.order(stamp.sequence, findings);
+        // Some servers send audio at once and video from the next key frame on.
+        if since.is_some() {
+            self.order(stamp.sequence, findings);
+        }
         let picture = if kind == flv::VIDEO {
             self.last_picture.replace(now)
         } else {
@@ -169,7 +172,7 @@ mod tests {
             if spoil == Some(n) {
                 *payload.last_mut().unwrap() ^= 1;
             }
-            let times = (Instant::now(), None);
+            let times = (Instant::now(), Some(Instant::now()));
             check.frame(
                 (*kind, *time, &payload),
                 times,

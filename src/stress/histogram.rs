@@ -23,6 +23,8 @@ pub struct Summary {
     pub count: u64,
     /// The smallest.
     pub min: f64,
+    /// All but a hundredth are not below this.
+    pub p1: f64,
     /// Half of the values are not above this.
     pub p50: f64,
     /// Nine tenths are not.
@@ -79,6 +81,7 @@ impl Histogram {
         Summary {
             count: self.count,
             min: scale(self.min),
+            p1: scale(self.quantile(0.01)),
             p50: scale(self.quantile(0.5)),
             p90: scale(self.quantile(0.9)),
             p99: scale(self.quantile(0.99)),

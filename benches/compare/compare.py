@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""Compares this server with nginx-rtmp and with a bare sender, one core each, the load on another.
+
+    cargo build --release --bins --example floor
+    benches/compare/compare.py cpu                  # three interleaved rounds, a table
+    benches/compare/compare.py all --rounds 3
+    benches/compare/compare.py cpu --peers ours-low,floor-frame --viewers 500 --seconds 6
+
+Modes: cpu, memory, join, latency, stalled, saturation, streams, all. Results are added to
+target/compare/results.jsonl, from which `compare.py table` makes the tables again. Needs two cores,
+taskset (util-linux), and Debian's nginx-light and libnginx-mod-rtmp for the peer. Not a test: it
+measures, and machines differ; compare within one table only.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+OUT = ROOT / "target" / "compare"
+SERVER_CORE, LOAD_CORE = "0", "1"
+PORT, HTTP, STREAM = 21935, 28080, "x"
+
+NGINX = """
+load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+user root; worker_processes 1; worker_rlimit_nofile 20000; daemon off;
+pid {dir}/nginx.pid; error_log {dir}/nginx.err error;
+events {{ worker_connections 16384; }}
+rtmp_auto_push off;
+rtmp {{
+  access_log off;
+  server {{
+    listen 127.0.0.1:{port}; chunk_size 4096; ping 10m;
+    application live {{ live on; }}
+  }}
+}}
+"""
+
+
+def ours(latency, protocol="rtmp"):
+    def command(_):
+        words = [str(TARGET / "crtmpserver"), "--rtmp", f"127.0.0.1:{PORT}",
+                 "--http", f"127.0.0.1:{HTTP}", "--set", "server.threads=1", "--log", "error"]
+        return words + (["--set", f'relay.latency="{latency}"'] if latency else [])
+    return {"command": command, "protocol": protocol}
+
+
+def nginx(_):
+    conf = OUT / "nginx.conf"
+    conf.write_text(NGINX.format(dir=OUT, port=PORT))
+    return ["nginx", "-c", str(conf)]
+
+
+def floor(every):
+    return {"protocol": "raw", "command": lambda bitrate: [
+        str(TARGET / "examples" / "floor"), f"127.0.0.1:{PORT}", every, str(bitrate)]}
+
+
+PEERS = {
+    "ours-low": ours("low"), "ours-auto": ours("auto"), "ours-350ms": ours("350ms"),
+    "ours-flv": ours("low", "flv"), "ours": ours(None),
+    "nginx": {"command": nginx, "protocol": "rtmp"},
+    "floor-frame": floor("frame"), "floor-40ms": floor("40"), "floor-350ms": floor("350"),
+}
+
+
+class Peer:
+    """A running server with its publisher."""
+
+    def __init__(self, name, bitrate=1_000_000, streams=1, warm=3):
+        self.name, self.streams = name, streams
+        peer = PEERS[name]
+        self.protocol = peer["protocol"]
+        self.log = open(OUT / f"{name}.log", "w")
+        self.server = self.start(SERVER_CORE, peer["command"](bitrate))
+        self.wait_for_port()
+        self.pids = [self.server.pid] + self.children(self.server.pid)
+        self.publisher = None
+        if self.protocol != "raw":
+            self.publisher = self.start(LOAD_CORE, self.stress(
+                f"rtmp://127.0.0.1:{PORT}/live/{STREAM}", "-n", 0, "--publishers", streams,
+                "--duration", "24h", "--bitrate", bitrate))
+        time.sleep(warm)
+
+    def start(self, core, words):
+        words = ["taskset", "-c", core] + [str(w) for w in words]
+        return subprocess.Popen(words, stdout=self.log, stderr=self.log)
+
+    @staticmethod
+    def children(pid):
+        time.sleep(0.2)
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(p) for p in text.split()]
+
+    def wait_for_port(self):
+        for _ in range(100):
+            if self.server.poll() is not None:
+                sys.exit(f"{self.name} did not start, see {self.log.name}")
+            try:
+                socket.create_connection(("127.0.0.1", PORT), 1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        sys.exit(f"{self.name} does not listen")
+
+    @staticmethod
+    def stress(url, *arguments):
+        return [TARGET / "crtmpserver", "stress", url, *arguments]
+
+    def url(self):
+        return {"rtmp": f"rtmp://127.0.0.1:{PORT}/live/{STREAM}",
+                "flv": f"http://127.0.0.1:{HTTP}/live/{STREAM}.flv",
+                "raw": f"raw://127.0.0.1:{PORT}"}[self.protocol]
+
+    def load(self, viewers, *arguments):
+        """One run of stress; its report."""
+        file = OUT / "report.json"
+        file.unlink(missing_ok=True)
+        pids = [w for pid in self.pids for w in ("--pid", pid)]
+        words = self.stress(self.url(), "-n", viewers, "--streams", self.streams,
+                            "--json", file, *pids, *arguments)
+        self.start(LOAD_CORE, words).wait()
+        if not file.exists():
+            sys.exit(f"stress failed on {self.name}, see {self.log.name}")
+        return json.loads(file.read_text())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in filter(None, (self.publisher, self.server)):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.log.close()
+        time.sleep(0.5)
+
+
+def mode_cpu(name, o):
+    with Peer(name) as peer:
+        r = peer.load(o.viewers or 1000, "--duration", f"{o.seconds}s")
+    return {"cpu_s_per_gbit": r["server"]["cpu_seconds_per_gbit"],
+            "core_percent": r["server"]["cpu_percent"], "mbit_s": r["mbit_per_second"],
+            "slowest_mbit_s": r["viewer_mbit_per_second"]["min"],
+            "lost": r["checked"]["missing"], "disconnected": r["disconnected"],
+            "late_p50_ms": r["video_late_ms"]["p50"], "late_p99_ms": r["video_late_ms"]["p99"],
+            "load_core_percent": r["own_cpu_percent"]}
+
+
+def mode_memory(name, o):
+    """Slope from 100 to 1000 viewers, the log already full."""
+    with Peer(name, warm=o.warm) as peer:
+        peer.load(1000, "--duration", "1s")  # what the first thousand leaves behind stays
+        few = peer.load(100, "--duration", "5s")["server"]["end"]["pss_kib"]
+        many = peer.load(1000, "--duration", "5s")["server"]["end"]["pss_kib"]
+    with Peer(name, warm=o.warm) as peer:
+        fresh_few = peer.load(100, "--duration", "5s")["server"]["end"]["pss_kib"]
+        fresh_many = peer.load(1000, "--duration", "5s")["server"]["end"]["pss_kib"]
+    return {"kib_per_viewer": (fresh_many - fresh_few) / 900,
+            "kib_per_viewer_again": (many - few) / 900, "kib_100": fresh_few, "kib_1000": fresh_many}
+
+
+def mode_join(name, o):
+    with Peer(name) as peer:
+        watching = peer.start(LOAD_CORE, peer.stress(peer.url(), "-n", 500, "--duration", "1h"))
+        time.sleep(5)
+        r = peer.load(100, "--ramp", 25, "--pause", 0, "--settle", "0", "--duration", "1s")
+        watching.terminate()
+        watching.wait()
+    key = r["key_frame_ms"]
+    return {"key_p50_ms": key["p50"], "key_p99_ms": key["p99"], "key_max_ms": key["max"],
+            "join_p99_ms": r["join_ms"]["p99"], "failed": r["failed"]}
+
+
+def mode_latency(name, o):
+    with Peer(name) as peer:
+        r = peer.load(100, "--check", 100, "--pause", 0, "--duration", f"{o.seconds}s")
+    v, a = r["video_late_ms"], r["audio_late_ms"]
+    return {"video_p50_ms": v["p50"], "video_p99_ms": v["p99"], "video_max_ms": v["max"],
+            "audio_p99_ms": a["p99"], "missing": r["checked"]["missing"],
+            "cpu_s_per_gbit": r["server"]["cpu_seconds_per_gbit"]}
+
+
+def mode_stalled(name, o):
+    with Peer(name, bitrate=4_000_000, warm=o.warm) as peer:
+        r = peer.load(58, "--stalled", 50, "--settle", "1s", "--duration", "40s")
+    s = r["server"]
+    return {"grown_mib": (s["most"]["pss_kib"] - s["before"]["pss_kib"]) / 1024,
+            "kernel_mib": (s["most"]["tcp_kib"] - s["before"]["tcp_kib"]) / 1024,
+            "disconnected": r["disconnected"], "missing": r["checked"]["missing"]}
+
+
+def mode_saturation(name, o):
+    """More viewers of 4 Mbit/s until they no longer get it all."""
+    best, viewers = None, o.viewers or 1500
+    while viewers < 15_000:
+        with Peer(name, bitrate=4_000_000) as peer:
+            r = peer.load(viewers, "--duration", f"{o.seconds}s", "--settle", "5s", "--ramp", 400)
+        each = r["viewer_mbit_per_second"]
+        row = {"viewers": viewers, "gbit_s": r["mbit_per_second"] / 1000, "p1_mbit_s": each.get("p1", 0),
+               "cpu_s_per_gbit": r["server"]["cpu_seconds_per_gbit"],
+               "core_percent": r["server"]["cpu_percent"], "lost": r["checked"]["missing"],
+               "load_core_percent": r["own_cpu_percent"]}
+        print("   ", json.dumps(row), flush=True)
+        if r["disconnected"] or r["mbit_per_second"] < 0.975 * 4 * viewers or each.get("p1", 0) < 0.93 * 4:
+            break
+        best, viewers = row, int(viewers * 1.15)
+    return best or {"viewers": 0}
+
+
+def mode_streams(name, o):
+    with Peer(name, streams=500, warm=5) as peer:
+        r = peer.load(500, "--duration", f"{o.seconds}s")
+    return {"cpu_s_per_gbit": r["server"]["cpu_seconds_per_gbit"],
+            "core_percent": r["server"]["cpu_percent"], "mbit_s": r["mbit_per_second"],
+            "missing": r["checked"]["missing"], "load_core_percent": r["own_cpu_percent"]}
+
+
+REAL = ["ours-low", "ours-350ms", "nginx"]
+FLOORS = ["floor-frame", "floor-40ms", "floor-350ms"]
+MODES = {
+    "cpu": (mode_cpu, ["ours-low", "ours-auto", "ours-350ms", "ours-flv", "nginx"] + FLOORS),
+    "memory": (mode_memory, ["ours-low", "ours-flv", "nginx"]),
+    "join": (mode_join, ["ours-low", "ours-350ms", "nginx"]),
+    "latency": (mode_latency, ["ours-low", "ours-auto", "nginx"]),
+    "stalled": (mode_stalled, ["ours-low", "nginx"]),
+    "streams": (mode_streams, ["ours-low", "nginx"]),
+    "saturation": (mode_saturation, REAL + ["floor-frame", "floor-350ms"]),
+}
+
+
+def table(mode, rows):
+    """Median of the rounds, and (least to most) behind it."""
+    peers = list(dict.fromkeys(r["peer"] for r in rows))
+    keys = list(dict.fromkeys(k for r in rows for k in r["figures"]))
+    values = {(p, k): [r["figures"][k] for r in rows if r["peer"] == p and k in r["figures"]]
+              for p in peers for k in keys}
+    ratio = "cpu_s_per_gbit" in keys
+    print(f"\n#### {mode}\n")
+    head = ["peer", "rounds"] + keys
+    head += ["x floor-frame", "x floor-350ms"] if ratio else []
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for p in peers:
+        cells = [p, str(sum(r["peer"] == p for r in rows))]
+        for k in keys:
+            v = values[p, k]
+            cells.append(f"{statistics.median(v):.4g} ({min(v):.4g}–{max(v):.4g})" if v else "")
+        for base in ("floor-frame", "floor-350ms") if ratio else ():
+            floor_values = values.get((base, "cpu_s_per_gbit"))
+            mine = values[p, "cpu_s_per_gbit"]
+            cells.append(f"{statistics.median(mine) / statistics.median(floor_values):.2f}"
+                         if floor_values and mine else "")
+        print("| " + " | ".join(cells) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("mode", choices=[*MODES, "all", "table"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=12)
+    parser.add_argument("--viewers", type=int)
+    parser.add_argument("--warm", type=int, default=25, help="seconds until the log is full")
+    parser.add_argument("--peers", help="comma-separated: " + ", ".join(PEERS))
+    o = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    results = OUT / "results.jsonl"
+    if o.mode == "table":
+        rows = [json.loads(line) for line in results.read_text().splitlines()]
+        for mode in MODES:
+            if chosen := [r for r in rows if r["mode"] == mode]:
+                table(mode, chosen)
+        return
+    for mode in MODES if o.mode == "all" else [o.mode]:
+        measure, peers = MODES[mode]
+        rows = []
+        for n in range(o.rounds):
+            for name in o.peers.split(",") if o.peers else peers:
+                figures = measure(name, o)
+                row = {"mode": mode, "peer": name, "round": n + 1, "figures": figures,
+                       "load_average": os.getloadavg()[0], "at": time.strftime("%F %T")}
+                rows.append(row)
+                print(mode, name, json.dumps(figures), flush=True)
+                with results.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        table(mode, rows)
+
+
+if __name__ == "__main__":
+    main()
