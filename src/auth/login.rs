@@ -33,7 +33,8 @@ struct State {
 
 impl Logins {
     pub(super) fn open(path: &Path, now: Instant) -> Result<Self, FileError> {
-        let (users, stamp) = read_users(path)?;
+        // What this warns of was among the warnings of the configuration.
+        let (users, _, stamp) = Users::read_stamped(path)?;
         let mut logins = Self::of(users, now).map_err(|message| FileError::new(path, message))?;
         logins.path = Some(path.to_owned());
         logins.lock().stamp = Some(stamp);
@@ -87,8 +88,11 @@ impl Logins {
             return;
         }
         state.stamp = stamp;
-        match read_users(path) {
-            Ok((users, stamp)) => {
+        match Users::read_stamped(path) {
+            Ok((users, warning, stamp)) => {
+                if let Some(warning) = warning {
+                    tracing::warn!("{warning}");
+                }
                 tracing::info!(users = users.len(), "read {} again", path.display());
                 state.users = users;
                 state.stamp = Some(stamp);
@@ -100,14 +104,6 @@ impl Logins {
 
 fn no_random(error: &getrandom::Error) -> String {
     format!("the system gives no random bytes: {error}")
-}
-
-fn read_users(path: &Path) -> Result<(Users, Stamp), FileError> {
-    let (users, warning, stamp) = Users::read_stamped(path)?;
-    if let Some(warning) = warning {
-        tracing::warn!("{warning}");
-    }
-    Ok((users, stamp))
 }
 
 /// What a step came to; the wire tells less than the log.

@@ -90,7 +90,16 @@ impl<'a> Build<'a> {
         };
         match settings.policy() {
             Ok((_, warning)) => warnings.extend(warning),
-            Err(e) => self.wrong(secret_key, e.to_string()),
+            Err(e) => {
+                let path = settings.secret_file.as_deref();
+                let missing = path.is_some_and(|path| !path.exists());
+                let hint = match settings.role {
+                    _ if !missing => "",
+                    Role::Mirror => "; copy it from the master",
+                    Role::Standalone | Role::Master => "; `crtmpserver secret FILE` makes it",
+                };
+                self.wrong(secret_key, format!("{e}{hint}"));
+            }
         }
         #[cfg(feature = "publish")]
         let users = self.inspect_users(settings, &mut warnings);
@@ -127,7 +136,12 @@ impl<'a> Build<'a> {
                 Some(users.len())
             }
             Err(e) => {
-                self.wrong("publish.users", e.to_string());
+                let hint = if path.exists() {
+                    ""
+                } else {
+                    "; `crtmpserver passwd --file FILE NAME` makes it"
+                };
+                self.wrong("publish.users", format!("{e}{hint}"));
                 None
             }
         }

@@ -297,6 +297,8 @@ fn users_close_publishing_without_a_login() {
     assert!(loaded.settings.publish.networks.is_empty());
     assert_eq!(loaded.users, Some(0));
     assert!(loaded.warnings.iter().any(|w| w.contains("has no user")));
+    let missing = load_text("[publish]\nusers = \"nowhere\"\n").unwrap_err();
+    assert!(missing[0].to_string().contains("crtmpserver passwd"));
     let kept = load_text(&format!("{text}networks = [\"loopback\"]\n")).unwrap();
     assert!(!kept.settings.publish.networks.is_empty());
     write(dir.path(), "users", "ann:secret\nbob:secret\n");

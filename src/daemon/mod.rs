@@ -93,10 +93,8 @@ impl Server {
     /// [`StartError`]; nothing stays bound then.
     pub fn open(settings: Settings) -> Result<Self, StartError> {
         let now = Instant::now();
-        let (policy, warning) = settings.policy()?;
-        if let Some(warning) = warning {
-            tracing::warn!(code = "loose-file", "{warning}");
-        }
+        // What it warns of was among the warnings of the configuration.
+        let (policy, _) = settings.policy()?;
         let policy = Policy::new(policy, now)?;
         let rtmp = Listener::bind_all(&settings.listen.rtmp)?;
         let http = Listener::bind_all(&settings.listen.http)?;

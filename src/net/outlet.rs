@@ -24,7 +24,7 @@ use tokio::time::timeout_at;
 use super::player::{Play, Player, Sent};
 use super::shards::Shard;
 use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS, READ_TURN};
-use crate::relay::Stream;
+use crate::relay::{self, Stream};
 use crate::telemetry::metrics::{Protocol, Traffic};
 
 /// Control messages in one vectored write.
@@ -216,17 +216,18 @@ impl Outlet {
         }
         state.ids = state.ids.wrapping_add(1);
         let id = state.ids;
+        let watching = play.watching;
         let fan = self.shard.fanout().fan(&self.shard, stream);
         let place = fan.enter(self);
         state.players.push(Player::new(id, fan, place, play));
-        let traffic = self.traffic();
-        traffic.joins.inc();
-        traffic.viewers.inc();
+        self.traffic().joins.inc();
+        self.shard.metrics().viewers(watching).inc();
         self.hand_over(&mut state);
         drop(state);
         Ok(Playing {
             outlet: Rc::clone(self),
             id,
+            watching,
         })
     }
 
@@ -501,6 +502,7 @@ impl State {
 pub struct Playing {
     outlet: Rc<Outlet>,
     id: u64,
+    watching: relay::Protocol,
 }
 
 impl Playing {
@@ -539,7 +541,8 @@ impl Drop for Playing {
             let over = player.message_stream();
             state.ended.retain(|id| *id != over);
             drop(player);
-            self.outlet.traffic().viewers.dec();
+            let metrics = self.outlet.shard.metrics();
+            metrics.viewers(self.watching).dec();
         }
     }
 }

@@ -309,7 +309,11 @@ impl Connection {
                 "connection closed: {}", Escaped(&text)
             );
         }
-        if let (Some(_), Some(id)) = (self.control.take(), &self.mirror_id)
+        let was_mirror = self.control.take().is_some();
+        if was_mirror {
+            metrics.mirrors.dec();
+        }
+        if let (true, Some(id)) = (was_mirror, &self.mirror_id)
             && !matches!(end, End::Stopping)
         {
             tracing::warn!(%peer, mirror = %id, code, "mirror gone: {}", Escaped(&text));

@@ -124,6 +124,9 @@ impl Connection {
             }
         };
         tracing::info!(peer = %self.peer, mirror = %id, "mirror connected");
+        if self.control.is_none() {
+            self.shard.metrics().mirrors.inc();
+        }
         self.machine.allow_idle();
         self.machine.result(transaction, vec![Value::Null]);
         let streams = server.hub.watch(self.bell.clone());

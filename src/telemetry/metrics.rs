@@ -16,7 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::streams::Streams;
-use crate::relay::Hub;
+use crate::relay::{self, Hub};
 
 /// The prefix of every name.
 const PREFIX: &str = "crtmpserver";
@@ -110,6 +110,10 @@ pub struct Metrics {
     pub logins_failed: Counter,
     /// Publishers that are connected now.
     pub publishers: Gauge,
+    /// Mirrors whose control connection is up.
+    pub mirrors: Gauge,
+    /// Streams that servers pull from this one.
+    mirror_viewers: Gauge,
     /// 1 while a mirror's control connection to its master is up.
     pub master_up: Gauge,
     /// Streams that a mirror pulls now.
@@ -190,6 +194,7 @@ impl Metrics {
             gauge
         };
         let publishers = gauge("publishers", "Publishers that are connected");
+        let mirrors = gauge("mirrors", "Mirrors that are connected");
         let master_up = gauge("master_up", "Whether the link to the master is up");
         let pulls = gauge("pulls", "Streams that are pulled from the master");
         more(&mut registry);
@@ -202,6 +207,8 @@ impl Metrics {
             accept_errors,
             logins_failed,
             publishers,
+            mirrors,
+            mirror_viewers: families.mirror_viewers(),
             master_up,
             pulls,
             master_failures,
@@ -228,6 +235,17 @@ impl Metrics {
         self.shard_merge
             .get_or_create(&label())
             .set(merge.as_secs_f64());
+    }
+
+    /// The viewers of one kind. A mirror's pull is one of the kind `mirror`, so that the viewers of all
+    /// servers can be added up.
+    #[must_use]
+    pub const fn viewers(&self, watching: relay::Protocol) -> &Gauge {
+        match watching {
+            relay::Protocol::Rtmp => &self.rtmp.viewers,
+            relay::Protocol::Flv => &self.flv.viewers,
+            relay::Protocol::Mirror => &self.mirror_viewers,
+        }
     }
 
     /// Counts a connection that was refused at accept.
@@ -300,6 +318,11 @@ impl Families {
         }
     }
 
+    fn mirror_viewers(&self) -> Gauge {
+        let [viewers, _] = &self.gauges;
+        viewers.get_or_create(&[("protocol", "mirror")]).clone()
+    }
+
     fn traffic(&self, protocol: Protocol) -> Traffic {
         let label = [("protocol", protocol.label())];
         let [
@@ -317,7 +340,7 @@ impl Families {
             .gauges
             .each_ref()
             .map(|f| f.get_or_create(&label).clone());
-        Traffic {
+        let mut traffic = Traffic {
             bytes_in,
             bytes_out,
             frames_out,
@@ -329,6 +352,36 @@ impl Families {
             accepted,
             protocol,
             closes: self.closes.clone(),
+        };
+        self.leave_out(&mut traffic, &label);
+        traffic
+    }
+
+    /// Takes off the page what could only ever be 0: viewers of pages, and connections that were
+    /// accepted as FLV (they were accepted as HTTP).
+    fn leave_out(&self, traffic: &mut Traffic, label: &[Label; 1]) {
+        let [_, _, frames_out, frames_skipped, joins, accepted] = &self.counters;
+        let [viewers, connections] = &self.gauges;
+        match traffic.protocol {
+            Protocol::Rtmp => {}
+            Protocol::Flv => {
+                traffic.accepted = Counter::default();
+                traffic.connections = Gauge::default();
+                accepted.remove(label);
+                connections.remove(label);
+            }
+            Protocol::Http => {
+                traffic.frames_out = Counter::default();
+                traffic.frames_skipped = Counter::default();
+                traffic.joins = Counter::default();
+                traffic.viewers = Gauge::default();
+                traffic.join_seconds = Histogram::new(JOIN_BUCKETS);
+                for family in [frames_out, frames_skipped, joins] {
+                    family.remove(label);
+                }
+                viewers.remove(label);
+                self.joins.remove(label);
+            }
         }
     }
 }
@@ -346,12 +399,14 @@ mod tests {
         flv.closed("too-slow");
         metrics.refused("full");
         metrics.traffic(Protocol::Rtmp).viewers.set(3);
+        metrics.viewers(relay::Protocol::Mirror).inc();
         let page = metrics.render();
         for line in [
             "crtmpserver_bytes_out_total{protocol=\"flv\"} 7",
             "crtmpserver_closes_total{protocol=\"flv\",reason=\"too-slow\"} 1",
             "crtmpserver_connections_refused_total{reason=\"full\"} 1",
             "crtmpserver_viewers{protocol=\"rtmp\"} 3",
+            "crtmpserver_viewers{protocol=\"mirror\"} 1",
             "crtmpserver_join_seconds_bucket{le=\"0.005\",protocol=\"flv\"} 1",
             "crtmpserver_join_seconds_bucket{le=\"0.002\",protocol=\"flv\"} 0",
         ] {
@@ -359,6 +414,14 @@ mod tests {
         }
         assert!(page.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")));
         assert!(page.ends_with("# EOF\n"));
+        for line in [
+            "crtmpserver_viewers{protocol=\"http\"}",
+            "crtmpserver_join_seconds_count{protocol=\"http\"}",
+            "crtmpserver_frames_out_total{protocol=\"http\"}",
+            "crtmpserver_connections{protocol=\"flv\"}",
+        ] {
+            assert!(!page.contains(line), "{line} would always be 0");
+        }
         assert_eq!(flv.closes("too-slow"), 1);
         assert_eq!(metrics.refusals("full"), 1);
     }
