@@ -218,3 +218,27 @@ fn values_are_written_for_people() {
     assert_eq!(plain("1 << 20"), "1 MiB");
     assert_eq!(plain("16_384"), "16384");
 }
+
+#[test]
+fn the_metrics_are_those_of_the_program() {
+    use crtmpserver::relay::{Hub, HubConfig};
+    use crtmpserver::telemetry::metrics::{Metrics, Protocol};
+
+    let metrics = Metrics::of(&Hub::new(HubConfig::default()));
+    // These are there from their first reason on.
+    metrics.refused("test");
+    metrics.traffic(Protocol::Rtmp).closed("test");
+    let page = metrics.render();
+    let mut given: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let text = read("docs/metrics.md");
+    let mut documented: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    given.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(given, documented);
+}
