@@ -22,7 +22,7 @@ use crate::rtmp::message::kind;
 use crate::rtmp::mirror::{EPOCH, EpochMark};
 use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::random;
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, limited};
 
 /// A failed pull that is made good within this time has no line.
 const BRIEF: Duration = Duration::from_secs(1);
@@ -67,10 +67,12 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                     && (matches!(edge.cluster.link(), Link::Down { .. })
                         || complaint.lasts(now) < BRIEF);
                 if !quiet && complaint.is_new(&text, now) {
-                    tracing::warn!(
-                        stream = %name, master = %edge.config.master, code = "pull-lost",
-                        "the stream is not pulled, trying on: {}", Escaped(&text)
-                    );
+                    limited("pull-lost", Instant::now(), || {
+                        tracing::warn!(
+                            stream = %name, master = %edge.config.master, code = "pull-lost",
+                            "the stream is not pulled, trying on: {}", Escaped(&text)
+                        );
+                    });
                 }
             }
             let viewers = edge.hub.get(&name).map_or(0, |s| s.viewers().total());
@@ -173,22 +175,25 @@ impl Pull<'_> {
         let now = Instant::now();
         let source_away = self.away.take().map(|at| now.saturating_duration_since(at));
         let (stream, master) = (self.name, &self.edge.config.master);
-        match complaint.over(now).or(source_away) {
+        let away = complaint.over(now).or(source_away);
+        limited("pulling", now, || match away {
             Some(away) => tracing::info!(
                 %stream, %master, away_ms = away.as_millis(), "pulling again"
             ),
             None => tracing::info!(%stream, %master, "pulling"),
-        }
+        });
     }
 
     fn wait(&mut self) {
         if let Some(publisher) = self.publisher.take() {
             self.flows = false;
             self.away = Some(Instant::now());
-            tracing::info!(
-                stream = %self.name, master = %self.edge.config.master, code = "source-away",
-                "the master has no source, the viewers wait"
-            );
+            limited("source-away", Instant::now(), || {
+                tracing::info!(
+                    stream = %self.name, master = %self.edge.config.master, code = "source-away",
+                    "the master has no source, the viewers wait"
+                );
+            });
             publisher.cut(Instant::now());
             self.edge.metrics.pulls.dec();
         }
@@ -213,11 +218,13 @@ impl Pull<'_> {
             Err(error) => {
                 if !self.malformed {
                     self.malformed = true;
-                    tracing::warn!(
-                        stream = %self.name, code = "malformed-media",
-                        "a tag from the master cannot be understood and is dropped, \
-                         further ones without a line: {error}"
-                    );
+                    limited("malformed-media", Instant::now(), || {
+                        tracing::warn!(
+                            stream = %self.name, code = "malformed-media",
+                            "a tag from the master cannot be understood and is dropped, \
+                             further ones without a line: {error}"
+                        );
+                    });
                 }
                 return Ok(());
             }

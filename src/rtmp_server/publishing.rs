@@ -9,7 +9,7 @@ use crate::bridge;
 use crate::relay::{Claim, PublishError, Publisher};
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::repeats::repeated;
 
 /// One message stream that publishes.
@@ -59,11 +59,13 @@ impl Connection {
                 self.machine.accept_publish(stream);
                 self.admitted.login_done();
                 self.shard.metrics().publishers.inc();
-                tracing::info!(
-                    stream = %name, peer = %self.peer,
-                    user = %Escaped(self.identity.user().unwrap_or("-")), kind = kind.as_str(),
-                    "publishing"
-                );
+                limited("publishing", Instant::now(), || {
+                    tracing::info!(
+                        stream = %name, peer = %self.peer,
+                        user = %Escaped(self.identity.user().unwrap_or("-")), kind = kind.as_str(),
+                        "publishing"
+                    );
+                });
                 self.publishing.push(Publishing {
                     id: stream,
                     publisher,
@@ -99,9 +101,11 @@ impl Connection {
         if let Some(at) = self.publishing.iter().position(|p| p.id == stream) {
             let gone = self.publishing.swap_remove(at);
             self.shard.metrics().publishers.dec();
-            tracing::info!(
-                stream = %gone.publisher.stream().name(), peer = %self.peer, "unpublished"
-            );
+            limited("unpublished", Instant::now(), || {
+                tracing::info!(
+                    stream = %gone.publisher.stream().name(), peer = %self.peer, "unpublished"
+                );
+            });
             gone.publisher.finish(Instant::now());
         }
     }
@@ -118,12 +122,14 @@ impl Connection {
             Err(error) => {
                 publishing.malformed = publishing.malformed.saturating_add(1);
                 if publishing.malformed == 1 {
-                    tracing::warn!(
-                        stream = %publishing.publisher.stream().name(), peer = %self.peer,
-                        code = "malformed-media",
-                        "a tag of the publisher cannot be understood and is dropped, \
-                         further ones without a line: {error}"
-                    );
+                    limited("malformed-media", Instant::now(), || {
+                        tracing::warn!(
+                            stream = %publishing.publisher.stream().name(), peer = %self.peer,
+                            code = "malformed-media",
+                            "a tag of the publisher cannot be understood and is dropped, \
+                             further ones without a line: {error}"
+                        );
+                    });
                 }
                 return;
             }
@@ -147,10 +153,12 @@ impl Connection {
     fn displaced(&mut self, at: usize) {
         let gone = self.publishing.swap_remove(at);
         self.shard.metrics().publishers.dec();
-        tracing::warn!(
-            stream = %gone.publisher.stream().name(), peer = %self.peer, code = "displaced",
-            "another publisher with the same credentials took over"
-        );
+        limited("displaced", Instant::now(), || {
+            tracing::warn!(
+                stream = %gone.publisher.stream().name(), peer = %self.peer, code = "displaced",
+                "another publisher with the same credentials took over"
+            );
+        });
         self.machine.end_publish(
             gone.id,
             code::PUBLISH_BAD_NAME,
@@ -170,10 +178,12 @@ impl Connection {
             if stopping {
                 continue;
             }
-            tracing::warn!(
-                stream = %gone.publisher.stream().name(), peer = %self.peer, code = "cut",
-                "the publisher was cut off; its viewers wait"
-            );
+            limited("cut", Instant::now(), || {
+                tracing::warn!(
+                    stream = %gone.publisher.stream().name(), peer = %self.peer, code = "cut",
+                    "the publisher was cut off; its viewers wait"
+                );
+            });
         }
     }
 }
