@@ -152,7 +152,19 @@ fn plain(value: &str) -> String {
     if let Some(n) = value.strip_suffix(" << 20") {
         return format!("{n} MiB");
     }
-    value.replace('_', "")
+    // 16_384 is for readers of the source; a name keeps its spelling.
+    let digits = |c: char| c.is_ascii_digit() || c == '_';
+    value
+        .split(' ')
+        .map(|word| {
+            if word.chars().all(digits) {
+                word.replace('_', "")
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn table(out: &mut String, prefix: &str, rows: &[Row]) {

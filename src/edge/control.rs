@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::login::answer;
 use super::{Complaint, Edge, MASTER, Trouble};
 use crate::media::StreamName;
+use crate::relay::State;
 use crate::rtmp::client::Event;
 use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
 use crate::telemetry::logging::Escaped;
@@ -114,6 +115,13 @@ impl Edge {
             names.push(name);
         }
         self.forget_others(&names);
+        // What the master knows no more and nobody here waits for is let go, with its log.
+        for stream in self.hub.streams() {
+            let waits = stream.state() != State::Live;
+            if waits && stream.viewers().total() == 0 && !names.contains(stream.name()) {
+                self.hub.end(stream.name());
+            }
+        }
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ mod control;
 mod login;
 mod pull;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ pub struct Edge {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     pulls: Mutex<HashMap<StreamName, Arc<Wanted>>>,
+    /// Of a foreign master's streams, those whose pull has no connection, and why.
+    lost: Mutex<BTreeMap<StreamName, String>>,
 }
 
 /// What a pull's task and the control connection share.
@@ -123,6 +125,7 @@ impl Edge {
             metrics,
             health,
             pulls: Mutex::default(),
+            lost: Mutex::default(),
         })
     }
 
@@ -130,11 +133,28 @@ impl Edge {
     pub async fn run(self: Arc<Self>) {
         if self.config.secret.is_none() {
             for name in &self.config.streams {
+                self.foreign_link(name, Err("not connected to the master yet".to_owned()));
                 self.want(name, true).await;
             }
             std::future::pending::<()>().await;
         }
         self.keep_control().await;
+    }
+
+    /// Without a control connection, the server is ready when every pull has its own.
+    fn foreign_link(&self, name: &StreamName, link: Result<(), String>) {
+        if self.config.secret.is_some() {
+            return;
+        }
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        match link {
+            Ok(()) => drop(lost.remove(name)),
+            Err(why) => drop(lost.insert(name.clone(), why)),
+        }
+        match lost.first_key_value() {
+            Some((name, why)) => self.health.trouble(MASTER, format!("{name}: {why}")),
+            None => self.health.clear(MASTER),
+        }
     }
 
     /// Whether somebody here waits for a picture.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
-use super::{Complaint, Edge, MASTER, Trouble, Wanted};
+use super::{Complaint, Edge, Trouble, Wanted};
 use crate::amf::Value;
 use crate::bridge;
 use crate::cluster::Link;
@@ -19,7 +19,7 @@ use crate::relay::{Claim, EpochInfo, NoWake, Publisher};
 use crate::rtmp::client::Event;
 use crate::rtmp::command::data_values;
 use crate::rtmp::message::kind;
-use crate::rtmp::mirror::{EPOCH, EpochMark};
+use crate::rtmp::mirror::{EpochMark, is_epoch};
 use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::random;
 use crate::telemetry::logging::{Escaped, limited};
@@ -57,9 +57,7 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
             let now = Instant::now();
             if let Err(trouble) = failure {
                 let text = trouble.to_string();
-                if edge.config.secret.is_none() {
-                    edge.health.trouble(MASTER, format!("{name}: {text}"));
-                }
+                edge.foreign_link(&name, Err(text.clone()));
                 complaint.begin(now);
                 // While the link is down it says so itself; and a pull that works again at once is
                 // nobody's trouble.
@@ -116,6 +114,7 @@ impl Pull<'_> {
             Ok(connected) => connected?,
             Err(_) => return Err(Trouble::Silent),
         };
+        self.edge.foreign_link(self.name, Ok(()));
         session.machine().play(self.name.name(), -2.0);
         loop {
             match session.next().await? {
@@ -210,7 +209,7 @@ impl Pull<'_> {
     }
 
     fn media(&mut self, message: u8, timestamp: u32, payload: Bytes) -> Result<(), Trouble> {
-        if message == kind::DATA_AMF0 && self.is_ours() && self.epoch(&payload) {
+        if message == kind::DATA_AMF0 && self.epoch(&payload) {
             return Ok(());
         }
         let parts = match bridge::inspect(message, timestamp, payload) {
@@ -243,9 +242,6 @@ impl Pull<'_> {
                 let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
                 let publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
                 self.edge.metrics.pulls.inc();
-                if self.edge.config.secret.is_none() {
-                    self.edge.health.clear(MASTER);
-                }
                 self.publisher.insert(publisher)
             }
         };
@@ -256,13 +252,11 @@ impl Pull<'_> {
 
     /// Whether this was the master's word about an epoch.
     fn epoch(&mut self, payload: &[u8]) -> bool {
-        // The name as AMF0 has it; everything else is not decoded here.
-        let named = |p: &[u8]| {
-            p.get(3..)
-                .is_some_and(|rest| rest.starts_with(EPOCH.as_bytes()))
-        };
-        if payload.first() != Some(&2) || !named(payload) {
+        if !is_epoch(payload) {
             return false;
+        }
+        if !self.is_ours() {
+            return true; // a forgery; it goes no further
         }
         let Ok(values) = data_values(kind::DATA_AMF0, payload) else {
             return true;

@@ -13,6 +13,17 @@
 
 use crate::amf::{Value, object};
 
+/// Whether a data message is an [`EPOCH`]: of any origin but a master it is a forgery.
+#[must_use]
+pub fn is_epoch(payload: &[u8]) -> bool {
+    // The name as AMF0 has it: marker, length, text.
+    let name = payload
+        .strip_prefix(&[2, 0])
+        .and_then(<[u8]>::split_first)
+        .map(|(length, rest)| rest.get(..usize::from(*length)).unwrap_or_default());
+    name == Some(EPOCH.as_bytes())
+}
+
 /// The version that this program speaks.
 pub const VERSION: f64 = 1.0;
 /// The field of `connect`'s command object and of its answer's information object.
@@ -342,6 +353,27 @@ mod tests {
                 ("ordinal", 0.0.into()),
             ]);
             assert_eq!(EpochMark::from_value(&mark), None);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_known_by_its_name_alone() {
+        let mark = EpochMark {
+            id: 1,
+            wall_ms: 2,
+            ordinal: 3,
+        };
+        let data = |values: &[Value]| crate::rtmp::command::data(values);
+        assert!(is_epoch(&data(&[EPOCH.into(), mark.to_value()])));
+        assert!(is_epoch(&data(&[EPOCH.into()])));
+        for other in ["", "crtmpEpoc", "crtmpEpochs", "onMetaData"] {
+            assert!(
+                !is_epoch(&data(&[other.into(), mark.to_value()])),
+                "{other}"
+            );
+        }
+        for cut in 0..data(&[EPOCH.into()]).len() {
+            assert!(!is_epoch(data(&[EPOCH.into()]).get(..cut).unwrap()));
         }
     }
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::connection::Connection;
 use crate::bridge;
 use crate::relay::{Claim, PublishError, Publisher};
+use crate::rtmp::message;
+use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
 use crate::telemetry::logging::{Escaped, limited};
@@ -23,6 +25,14 @@ pub(super) struct Publishing {
 impl Connection {
     pub(super) fn publish(&mut self, stream: u32, name: &str, kind: PublishKind) {
         let ip = self.peer.ip();
+        if self.login.is_some() || self.identity.is_mirror() {
+            // Its connect was let in with any application, to play.
+            let why = "a mirror does not publish";
+            tracing::warn!(peer = %self.peer, code = "mirror-publishes", "publish refused: {why}");
+            return self
+                .machine
+                .reject_publish(stream, code::PUBLISH_BAD_NAME, why);
+        }
         if let Err(refusal) = self.server.policy.may_publish(&self.identity, ip) {
             self.log_refusal("publish", name, &refusal);
             return self
@@ -117,6 +127,9 @@ impl Connection {
         let Some(publishing) = self.publishing.get_mut(at) else {
             return;
         };
+        if kind == message::kind::DATA_AMF0 && is_epoch(&payload) {
+            return; // only a master says so, of its own streams
+        }
         let parts = match bridge::inspect(kind, timestamp, payload) {
             Ok(parts) => parts,
             Err(error) => {
