@@ -38,19 +38,22 @@ pub(crate) fn the_first_picture_comes_at_once(world: &World) {
     server.wait_live("live/event");
     let first = Viewer::open(world, "first", server.http, "live/event");
     first.wait_pictures(40);
-    let mut waited: Vec<Duration> = (0..7)
-        .map(|n| {
-            let viewer = Viewer::open(world, &format!("viewer-{n}"), server.http, "live/event");
-            viewer.wait_pictures(30);
-            viewer.assert_sane();
-            let tags = viewer.tags();
-            tags.iter().find(|t| t.is_key()).unwrap().arrived
-        })
-        .collect();
-    // Waiting for the next key frame would take half a second on average, up to a whole one.
-    waited.sort();
-    assert!(waited[3] < Duration::from_millis(100), "{waited:?}");
-    assert!(waited[5] < Duration::from_millis(500), "{waited:?}");
+    // Whoever had to wait for a key frame would begin later than what is known to be there already;
+    // a key frame that comes just then is no fault, so not each of them must.
+    let at_once = (0..7).filter(|n| {
+        let there = first
+            .tags()
+            .iter()
+            .filter(|t| t.is_picture())
+            .map(|t| t.time)
+            .max();
+        let viewer = Viewer::open(world, &format!("viewer-{n}"), server.http, "live/event");
+        viewer.wait_pictures(30);
+        viewer.assert_sane();
+        let tags = viewer.tags();
+        tags.iter().find(|t| t.is_key()).map(|t| t.time) <= there
+    });
+    assert!(at_once.count() >= 3, "the cached pictures are not sent");
     first.assert_sane();
     let numbers = first.numbers(world);
     assert!(numbers.len() >= 40);
