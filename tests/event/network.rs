@@ -72,3 +72,29 @@ async fn a_link_that_dies_without_a_word_is_found_and_made_anew() {
         assert_unbroken(&seen.numbers[at + 1..]);
     }
 }
+
+#[tokio::test]
+async fn an_encoder_whose_network_is_gone_is_taken_over() {
+    let folder = folder();
+    let master = Running::start(settings(Role::Master, folder.path()));
+    let cable = Cable::lay(master.rtmp).await;
+    let mirror = Running::start(mirror_of(master.rtmp, folder.path()));
+    let _half_open = Encoder::start(cable.address, 0).await;
+    let viewer = Viewer::start(mirror.rtmp).await;
+    viewer.until_frame(30).await;
+    cable.unplug();
+    // It tries again as encoders do, over another way; the master has not noticed anything yet.
+    let begin = Instant::now();
+    let _again = loop {
+        match Encoder::try_start(master.rtmp, 5000).await {
+            Ok(encoder) => break encoder,
+            Err(code) => assert_eq!(code, "NetStream.Publish.BadName"),
+        }
+        assert!(begin.elapsed() < PATIENCE, "never let in");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let seen = viewer.until_frame(5050).await;
+    let back = seen.numbers.iter().position(|n| *n >= 5000).unwrap();
+    assert_unbroken(&seen.numbers[..back]);
+    assert_unbroken(&seen.numbers[back..]);
+}
