@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
@@ -22,6 +22,7 @@ use crate::rtmp::message::kind;
 use crate::rtmp::mirror::{EpochMark, is_epoch};
 use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::random;
+use crate::system::wall_ms;
 use crate::telemetry::logging::{Escaped, limited};
 
 /// A failed pull that is made good within this time has no line.
@@ -276,11 +277,4 @@ impl Pull<'_> {
         }
         true
     }
-}
-
-/// Unix time, milliseconds.
-fn wall_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

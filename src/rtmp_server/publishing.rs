@@ -1,6 +1,6 @@
 //! Publishers. Compiled out of a mirror.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use crate::rtmp::message;
 use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
+use crate::system::wall_ms;
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::repeats::repeated;
 
@@ -207,11 +208,4 @@ fn random_id() -> u64 {
     let mut bytes = [0; 8];
     let _ = getrandom::fill(&mut bytes);
     u64::from_be_bytes(bytes)
-}
-
-/// Unix time, milliseconds.
-fn wall_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

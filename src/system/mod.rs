@@ -4,6 +4,6 @@ mod clock;
 mod descriptors;
 mod terminal;
 
-pub use clock::thread_cpu_time;
+pub use clock::{thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
 pub use terminal::NoEcho;
