@@ -65,8 +65,8 @@ def floor(every):
 
 
 PEERS = {
-    "ours-low": ours("low"), "ours-auto": ours("auto"), "ours-350ms": ours("350ms"),
-    "ours-flv": ours("low", "flv"), "ours": ours(None),
+    "ours-low": ours("0s"), "ours-auto": ours("auto"), "ours-350ms": ours("350ms"),
+    "ours-flv": ours("0s", "flv"), "ours": ours(None),
     "nginx": {"command": nginx, "protocol": "rtmp"},
     "floor-frame": floor("frame"), "floor-40ms": floor("40"), "floor-350ms": floor("350"),
 }
