@@ -35,6 +35,8 @@ const SLOW_TICK: Duration = Duration::from_millis(50);
 const CHORES: Duration = Duration::from_millis(250);
 /// Different reasons that are told apart.
 const MAX_REASONS: usize = 32;
+/// The receive buffer of viewers that are slow or stalled, bytes; the kernel takes twice as much.
+const SLOW_BUFFER: usize = 32 * 1024;
 /// Viewers that one turn of the loop connects.
 const CONNECTS: usize = 64;
 
@@ -263,7 +265,16 @@ impl<'o> Load<'o> {
 
     fn one(&mut self, index: usize) -> io::Result<Viewer> {
         let began = Instant::now();
-        let socket = dial(&self.target.address, index)?;
+        // The checked ones are the first, the odd ones the last.
+        let from_end = self.options.viewers.saturating_sub(index + 1);
+        let pace = if from_end < self.options.stalled {
+            Pace::Stalled
+        } else if from_end < self.options.stalled.saturating_add(self.options.slow) {
+            Pace::Slow(self.options.slow_rate / 8)
+        } else {
+            Pace::Full
+        };
+        let socket = dial(&self.target.address, index, pace)?;
         let mut socket = TcpStream::from_std(socket.into());
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll
@@ -288,15 +299,6 @@ impl<'o> Load<'o> {
         };
         let full = format!("{name}{}", target.query);
         let parser = Parser::new(target.protocol, config, full, request);
-        // The checked ones are the first, the odd ones the last.
-        let from_end = options.viewers.saturating_sub(index).saturating_sub(1);
-        let pace = if from_end < options.stalled {
-            Pace::Stalled
-        } else if from_end < options.stalled.saturating_add(options.slow) {
-            Pace::Slow(options.slow_rate / 8)
-        } else {
-            Pace::Full
-        };
         let checked =
             index < options.check && pace == Pace::Full && target.protocol != Protocol::Raw;
         self.shared.findings.viewers += u64::from(checked);
@@ -520,8 +522,12 @@ fn publishing(published: &Published) -> Publishing {
 }
 
 /// Begins to connect; the answer comes as an event.
-fn dial(address: &SocketAddr, index: usize) -> io::Result<Socket> {
+fn dial(address: &SocketAddr, index: usize, pace: Pace) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    if pace != Pace::Full {
+        // What waits shall wait at the server.
+        socket.set_recv_buffer_size(SLOW_BUFFER)?;
+    }
     socket.set_nonblocking(true)?;
     if let Some(source) = source(address, index) {
         socket.bind(&SocketAddr::new(source, 0).into())?;
