@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::fanout::Fan;
+use super::socket::send;
 use crate::bridge::{RTMP_HEADER, render, rtmp_header_for_stream};
 use crate::media::{Frame, Kind, Rendition, Role};
 use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Viewing};
@@ -360,7 +361,7 @@ impl<'a> Batch<'a> {
             for (slice, body) in slices.iter_mut().zip(bodies) {
                 *slice = IoSlice::new(body);
             }
-            socket.try_write_vectored(slices.get(..self.used).unwrap_or_default())
+            send(socket, slices.get(..self.used).unwrap_or_default())
         } else {
             let mut slices = [IoSlice::new(&[]); BATCH * 2];
             let pairs = self.headers.iter().zip(bodies);
@@ -371,7 +372,7 @@ impl<'a> Batch<'a> {
                 }
             }
             let used = self.used.saturating_mul(2);
-            socket.try_write_vectored(slices.get(..used).unwrap_or_default())
+            send(socket, slices.get(..used).unwrap_or_default())
         }
     }
 }
