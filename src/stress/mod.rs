@@ -1,8 +1,8 @@
 //! `crtmpserver stress`: many viewers and some publishers, and what they met.
 //!
-//! Publishers put a clock and a number into every frame ([`stamp`]); viewers that are checked find
+//! Publishers put a clock and a number into every frame (`stamp`); viewers that are checked find
 //! what is lost, changed, out of order or late. Everything else is done to cost little: see
-//! [`viewer`] and [`load`].
+//! `viewer` and `load`.
 
 mod check;
 mod clock;
