@@ -255,6 +255,7 @@ const NEXT_COMPLAINT: Duration = Duration::from_secs(10);
 struct Complaint {
     said: Option<(String, Instant)>,
     since: Option<Instant>,
+    worked: bool,
 }
 
 impl Complaint {
@@ -276,11 +277,13 @@ impl Complaint {
         self.since.get_or_insert(now);
     }
 
-    /// It works again; how long it did not.
+    /// It works; how long it did not, if it ever worked before.
     fn over(&mut self, now: Instant) -> Option<Duration> {
         self.said = None;
-        self.since
-            .take()
+        let since = self.since.take();
+        let again = std::mem::replace(&mut self.worked, true);
+        since
+            .filter(|_| again)
             .map(|since| now.saturating_duration_since(since))
     }
 
@@ -305,8 +308,9 @@ mod tests {
         assert!(!complaint.is_new("lost", at(20)));
         assert!(complaint.is_new("refused", at(20)));
         assert_eq!(complaint.lasts(at(21)), Duration::from_secs(21));
-        assert_eq!(complaint.over(at(22)), Some(Duration::from_secs(22)));
-        assert_eq!(complaint.over(at(22)), None);
+        assert_eq!(complaint.over(at(22)), None, "it never worked before");
         assert!(complaint.is_new("refused", at(23)), "it is another outage");
+        assert_eq!(complaint.over(at(30)), Some(Duration::from_secs(7)));
+        assert_eq!(complaint.over(at(31)), None);
     }
 }
