@@ -107,8 +107,7 @@ fn is_token(text: &str) -> bool {
 /// # Errors
 /// The system gives none.
 pub fn new_secret() -> Result<String, getrandom::Error> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random)?;
+    let random: [u8; 32] = crate::system::random()?;
     Ok(hex(&random))
 }
 

@@ -114,9 +114,7 @@ fn without(text: &str, user: &str) -> (Vec<String>, bool) {
 }
 
 fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| format!("the system gives no random bytes: {e}"))?;
-    Ok(bytes)
+    crate::system::random().map_err(|e| format!("the system gives no random bytes: {e}"))
 }
 
 const _: () = assert!(

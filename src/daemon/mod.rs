@@ -99,8 +99,7 @@ impl Server {
         let rtmp = Listener::bind_all(&settings.listen.rtmp)?;
         let http = Listener::bind_all(&settings.listen.http)?;
         let hub = Hub::new(settings.hub());
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(io::Error::from)?;
+        let id = system::random().map_err(io::Error::from)?;
         // A foreign master announces nothing: each of its streams is pulled by itself.
         let has_link = settings.mirror.is_some() && settings.secret_file.is_some();
         let cluster = Cluster::new(new_id(id), has_link, now);

@@ -14,7 +14,8 @@ use crate::rtmp::client::{ClientConfig, Event};
 use crate::rtmp::handshake::ClientMode;
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::session::reason::CloseReason;
-use crate::rtmp_client::{Ended, Session, random};
+use crate::rtmp_client::{Ended, Session};
+use crate::system::random;
 
 /// What is sent; `make-programme.sh` made it.
 const PROGRAMME: &[u8] = include_bytes!("programme.flv");

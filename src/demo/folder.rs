@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::rtmp_client::random;
+use crate::system::random;
 
 /// See the module.
 pub(super) struct Folder(PathBuf);

@@ -41,7 +41,7 @@ impl Edge {
                     "no link to the master, trying on: {}", Escaped(&text)
                 );
             }
-            let random = crate::rtmp_client::random().map_or(0, u64::from_be_bytes);
+            let random = crate::system::random().map_or(0, u64::from_be_bytes);
             let delay = backoff.delay(complaint.lasts(now), self.is_watched(), random);
             sleep(delay).await;
         }

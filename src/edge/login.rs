@@ -4,7 +4,8 @@ use super::{Edge, Trouble};
 use crate::amf::Value;
 use crate::rtmp::client::Event;
 use crate::rtmp::mirror::{self, Hello, MAX_DEPTH, Welcome, new_id};
-use crate::rtmp_client::{Session, random};
+use crate::rtmp_client::Session;
+use crate::system::random;
 
 impl Edge {
     /// Connects to the master's application; with a secret, both sides prove it. Returns the path

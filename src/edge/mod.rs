@@ -31,7 +31,7 @@ use crate::relay::Hub;
 use crate::rtmp::client::ClientConfig;
 use crate::rtmp::handshake::ClientMode;
 use crate::rtmp::mirror::MAX_LISTED;
-use crate::rtmp_client::random;
+use crate::system::random;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 

@@ -21,7 +21,7 @@ use crate::rtmp::command::data_values;
 use crate::rtmp::message::kind;
 use crate::rtmp::mirror::{EpochMark, is_epoch};
 use crate::rtmp::status::{code, code_of};
-use crate::rtmp_client::random;
+use crate::system::random;
 use crate::system::wall_ms;
 use crate::telemetry::logging::{Escaped, limited};
 

@@ -61,16 +61,6 @@ pub struct Session {
     pause: bool,
 }
 
-/// New random bytes, for a machine or a nonce.
-///
-/// # Errors
-/// When the system gives none.
-pub fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
-}
-
 impl Session {
     /// Connects to `host:port` and starts the machine. The first [`Session::next`] does the rest.
     ///

@@ -23,6 +23,7 @@ use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, Shard};
 use crate::relay;
 use crate::rtmp::server::{Output, Server, ServerConfig};
 use crate::rtmp::session::reason::CloseReason;
+use crate::system::random;
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::metrics::Protocol;
 
@@ -70,11 +71,13 @@ pub(super) async fn serve(
     incoming: Incoming,
     number: u64,
 ) {
-    let mut random = [0; 32];
-    if let Err(error) = getrandom::fill(&mut random) {
-        tracing::error!(%error, "the system gives no random bytes; connection dropped");
-        return;
-    }
+    let random = match random() {
+        Ok(random) => random,
+        Err(error) => {
+            tracing::error!(%error, "the system gives no random bytes; connection dropped");
+            return;
+        }
+    };
     let Ok(socket) = TcpStream::from_std(incoming.socket) else {
         return;
     };

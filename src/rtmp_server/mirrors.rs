@@ -11,6 +11,7 @@ use crate::relay;
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
+use crate::system::random;
 use crate::telemetry::repeats::repeated;
 
 /// The master shows its mirrors that it is there at least this often.
@@ -39,12 +40,6 @@ impl Login {
         };
         Ok((Self { hello, nonce }, welcome))
     }
-}
-
-fn random() -> Result<[u8; 16], getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A mirror's control connection: it is told the streams whenever they change.

@@ -11,7 +11,7 @@ use crate::rtmp::message;
 use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::status::code;
-use crate::system::wall_ms;
+use crate::system::{random, wall_ms};
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::repeats::repeated;
 
@@ -205,7 +205,5 @@ impl Connection {
 /// The id of an epoch. If the system gives no random bytes the id is 0: nothing breaks but the
 /// names of segments.
 fn random_id() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_be_bytes(bytes)
+    random().map_or(0, u64::from_be_bytes)
 }

@@ -283,7 +283,7 @@ impl<'o> Load<'o> {
         let (target, options) = (&self.target, self.options);
         let stream = index.checked_rem(self.streams).unwrap_or(0);
         let name = target.stream(stream, self.streams);
-        let random = crate::rtmp_client::random().map_err(io::Error::from)?;
+        let random = crate::system::random().map_err(io::Error::from)?;
         let config = || crate::rtmp::client::ClientConfig {
             random,
             ..client(

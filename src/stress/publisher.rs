@@ -17,7 +17,8 @@ use crate::limits::Limits;
 use crate::rtmp::client::{ClientConfig, Event};
 use crate::rtmp::handshake::ClientMode;
 use crate::rtmp::server::PublishKind;
-use crate::rtmp_client::{Ended, Session, random};
+use crate::rtmp_client::{Ended, Session};
+use crate::system::random;
 
 /// Unsent bytes above which frames are held back: some seconds of any programme.
 const MAX_UNSENT: usize = 4 << 20;

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::media::picture_numbers;
 use crate::world::{World, connect, wait_within};
@@ -18,7 +18,6 @@ pub(crate) struct Tag {
     pub(crate) kind: u8,
     pub(crate) time: u32,
     pub(crate) body: Vec<u8>,
-    pub(crate) arrived: Duration,
 }
 
 impl Tag {
@@ -66,7 +65,6 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// Asks for `/STREAM.flv` and reads on in a thread of its own. Panics when the answer is not 200.
     pub(crate) fn open(world: &World, name: &str, port: u16, stream: &str) -> Self {
-        let begun = Instant::now();
         let mut socket = connect(port);
         write!(
             socket,
@@ -93,8 +91,7 @@ impl Viewer {
                 body,
                 file: File::create(file).expect("a file"),
             };
-            let end = read_tags(&mut body, |mut tag| {
-                tag.arrived = begun.elapsed();
+            let end = read_tags(&mut body, |tag| {
                 seen.lock().expect("no poison").tags.push(tag);
             });
             seen.lock().expect("no poison").ended = Some(end.to_string());
@@ -282,7 +279,6 @@ fn read_tags(body: &mut impl Read, mut each: impl FnMut(Tag)) -> std::io::Error 
             kind: head[0],
             time,
             body: rest,
-            arrived: Duration::ZERO,
         });
         Ok(())
     };
