@@ -66,6 +66,17 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// How many users the file of users has.
     pub users: Option<usize>,
+    /// Which listeners are not just the defaults.
+    pub listen_said: ListenSaid,
+}
+
+/// Whether a file, a variable or a flag names listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListenSaid {
+    /// `listen.rtmp`
+    pub rtmp: bool,
+    /// `listen.http`
+    pub http: bool,
 }
 
 /// Reads all layers, checks every value and the files that hold secrets. Opens no socket.
@@ -93,6 +104,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
             settings,
             warnings,
             users,
+            listen_said: ListenSaid {
+                rtmp: layers.says("listen.rtmp"),
+                http: layers.says("listen.http"),
+            },
         })
     } else {
         Err(problems)

@@ -4,6 +4,7 @@
 //! before anything runs; [`Server::serve`] accepts, ticks and, on a mirror, keeps the link to the
 //! master until it is told to stop.
 
+pub mod activation;
 mod signals;
 pub mod table;
 
@@ -32,6 +33,7 @@ use crate::system;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging::tell_suppressed;
 use crate::telemetry::metrics::{Metrics, Protocol};
+use activation::{ActivationError, Inherited};
 use table::Service;
 
 /// Waiting streams hear of it, and those that waited long enough end, this often.
@@ -55,6 +57,9 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// A socket that was passed to this process.
+    #[error("{0}")]
+    Activation(#[from] ActivationError),
     /// A file with secrets.
     #[error("{0}")]
     File(#[from] FileError),
@@ -66,9 +71,11 @@ pub enum StartError {
 impl StartError {
     /// The exit code of sysexits: 78 for what the administrator wrote, 71 for what the system refused.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::File(_) => EX_CONFIG,
+            Self::File(_) | Self::Activation(_) => EX_CONFIG,
+            // Nothing that time could mend: this service may have no network socket of its own.
+            Self::Bind(e) if e.is_forbidden() => EX_CONFIG,
             Self::Bind(_) | Self::System(_) => EX_OSERR,
         }
     }
@@ -92,12 +99,28 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing stays bound then.
     pub fn open(settings: Settings) -> Result<Self, StartError> {
+        Self::open_with(settings, Inherited::default())
+    }
+
+    /// The same with sockets that are bound already; they count instead of what the settings say
+    /// for their protocol.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing stays bound then.
+    pub fn open_with(settings: Settings, inherited: Inherited) -> Result<Self, StartError> {
         let now = Instant::now();
         // What it warns of was among the warnings of the configuration.
         let (policy, _) = settings.policy()?;
         let policy = Policy::new(policy, now)?;
-        let rtmp = Listener::bind_all(&settings.listen.rtmp)?;
-        let http = Listener::bind_all(&settings.listen.http)?;
+        let or_bind = |given: Vec<Listener>, said: &[SocketAddr]| {
+            if given.is_empty() {
+                Listener::bind_all(said)
+            } else {
+                Ok(given)
+            }
+        };
+        let rtmp = or_bind(inherited.rtmp, &settings.listen.rtmp)?;
+        let http = or_bind(inherited.http, &settings.listen.http)?;
         let hub = Hub::new(settings.hub());
         let id = system::random().map_err(io::Error::from)?;
         // A foreign master announces nothing: each of its streams is pulled by itself.
@@ -305,8 +328,10 @@ async fn tick(hub: Arc<Hub>) {
 pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let role = loaded.settings.role;
     let notes = loaded.notes();
-    let server = Server::open(loaded.settings)?;
-    for warning in loaded.warnings {
+    let inherited = Inherited::take(&loaded.settings.listen)?;
+    let overruled = inherited.overruled(&loaded);
+    let server = Server::open_with(loaded.settings, inherited)?;
+    for warning in loaded.warnings.into_iter().chain(overruled) {
         tracing::warn!("{warning}");
     }
     for line in table::render(&server.services()).lines() {

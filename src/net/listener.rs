@@ -22,7 +22,7 @@ use crate::telemetry::metrics::{Metrics, Protocol};
 
 /// A socket that could not be made to listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
+#[error("cannot listen on {address}: {source}{}", hint(.address, .source))]
 pub struct BindError {
     /// What was asked for.
     pub address: SocketAddr,
@@ -30,7 +30,22 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+impl BindError {
+    /// Whether this process may have no socket of this family at all, now or later.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.source.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+    }
+}
+
+fn hint(address: &SocketAddr, error: &io::Error) -> &'static str {
+    if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
+        return if address.is_ipv6() && !address.ip().is_unspecified() {
+            "; this machine has no IPv6, or this service may open no network socket itself"
+        } else {
+            "; this service may open no network socket itself (RestrictAddressFamilies=): enable the unit that passes it one, crtmpserver.socket for listen.rtmp or crtmpserver-http.socket for listen.http, or write [] there"
+        };
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => "; another program has this port (see: ss -ltnp)",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
@@ -483,6 +498,18 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&first.address().to_string()), "{text}");
         assert!(text.contains("another program"), "{text}");
+    }
+
+    #[test]
+    fn a_service_without_the_network_is_told_what_to_enable() {
+        let error = |address: &str| BindError {
+            address: address.parse().unwrap(),
+            source: io::Error::from_raw_os_error(Errno::EAFNOSUPPORT as i32),
+        };
+        let everywhere = error("[::]:1935");
+        assert!(everywhere.is_forbidden());
+        assert!(everywhere.to_string().contains("crtmpserver.socket"));
+        assert!(error("[::1]:1935").to_string().contains("no IPv6"));
     }
 
     #[test]
