@@ -50,6 +50,7 @@ pub struct Cluster {
 }
 
 struct State {
+    master: Option<String>,
     link: Link,
     above: Vec<String>,
     mirrors: BTreeMap<String, (u64, Mirror)>,
@@ -86,6 +87,7 @@ impl Cluster {
             id,
             version: AtomicU64::new(0),
             state: Mutex::new(State {
+                master: None,
                 link,
                 above: Vec::new(),
                 mirrors: BTreeMap::new(),
@@ -93,6 +95,29 @@ impl Cluster {
                 next: 0,
             }),
         })
+    }
+
+    /// The server has another master from now on, or none: what the last one said is forgotten. `down`
+    /// says why there is no link to it yet; `None` when there never is one to watch.
+    pub fn set_master(&self, master: Option<String>, down: Option<&str>, now: Instant) {
+        let mut state = self.lock();
+        state.master = master;
+        state.link = match down {
+            Some(error) => Link::Down {
+                since: now,
+                error: error.to_owned(),
+            },
+            None => Link::None,
+        };
+        if !std::mem::take(&mut state.above).is_empty() {
+            self.changed(&state);
+        }
+    }
+
+    /// The address of the master, where there is one.
+    #[must_use]
+    pub fn master(&self) -> Option<String> {
+        self.lock().master.clone()
     }
 
     /// This server's id.
@@ -307,6 +332,24 @@ mod tests {
         assert_eq!(cluster.path(), ["a", "b"]);
         assert!(cluster.set_above(&["a".into(), "b".into()]));
         assert_eq!(cluster.path(), ["a", "b"], "a loop changes nothing");
+    }
+
+    #[test]
+    fn another_master_has_said_nothing_yet() {
+        let start = Instant::now();
+        let cluster = Cluster::new("b".into(), true, start);
+        cluster.set_above(&["a".into()]);
+        cluster.link_up(start);
+        let version = cluster.version();
+        cluster.set_master(None, None, start);
+        assert_eq!(
+            (cluster.link(), cluster.path()),
+            (Link::None, vec!["b".to_owned()])
+        );
+        assert_ne!(cluster.version(), version, "the mirrors below are told");
+        cluster.set_master(Some("rtmp://c".into()), Some("not tried yet"), start);
+        assert!(matches!(cluster.link(), Link::Down { .. }));
+        assert_eq!(cluster.master().as_deref(), Some("rtmp://c"));
     }
 
     #[test]

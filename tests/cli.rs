@@ -39,7 +39,7 @@ fn a_bad_configuration_is_told_and_ends_with_78() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("bad.toml"),
-        "role = \"mirror\"\n[relay]\ngrace = 5\nx = 1\n",
+        "role = \"mirror\"\n[mirror]\nmaster = \"http://x\"\n[relay]\ngrace = 5\nx = 1\n",
     )
     .unwrap();
     for arguments in [&["check", "bad.toml"][..], &["bad.toml"]] {
@@ -47,9 +47,9 @@ fn a_bad_configuration_is_told_and_ends_with_78() {
         assert_eq!((code, out.as_str()), (Some(78), ""));
         assert_eq!(err.lines().count(), 3, "{err}");
         for line in [
-            "crtmpserver: bad.toml:3: relay.grace: ",
-            "crtmpserver: bad.toml:4: relay.x: ",
-            "crtmpserver: mirror.master: is missing",
+            "crtmpserver: bad.toml:5: relay.grace: ",
+            "crtmpserver: bad.toml:6: relay.x: ",
+            "crtmpserver: bad.toml:3: mirror.master: ",
         ] {
             assert!(err.lines().any(|l| l.starts_with(line)), "{line} in {err}");
         }

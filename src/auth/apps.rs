@@ -88,6 +88,11 @@ impl Applications {
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter()
     }
+
+    /// The other names, each with the application that it stands for.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.aliases.iter().map(|(alias, name)| (&**alias, &**name))
+    }
 }
 
 #[cfg(test)]

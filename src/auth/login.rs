@@ -21,37 +21,61 @@ use crate::telemetry::logging::{Escaped, limited};
 pub(super) struct Logins {
     /// `None`: the users were given, and stay.
     path: Option<PathBuf>,
-    state: Mutex<State>,
+    known: Mutex<Known>,
+    /// Outlives an exchange of the rules: what is half done goes on, what failed stays counted.
+    book: Arc<Mutex<Book>>,
 }
 
-struct State {
+struct Known {
     users: Users,
     /// The version of the file that was looked at last, good or bad.
     stamp: Option<Stamp>,
-    book: Book,
 }
 
 impl Logins {
-    pub(super) fn open(path: &Path, now: Instant) -> Result<Self, FileError> {
+    /// Reads the file; `before` are the logins that these take the place of.
+    pub(super) fn open(
+        path: &Path,
+        before: Option<&Self>,
+        now: Instant,
+    ) -> Result<Self, FileError> {
         // What this warns of was among the warnings of the configuration.
         let (users, _, stamp) = Users::read_stamped(path)?;
-        let mut logins = Self::of(users, now).map_err(|message| FileError::new(path, message))?;
+        let mut logins = match before {
+            Some(before) => Self::with_book(users, Arc::clone(&before.book)),
+            None => Self::of(users, now).map_err(|message| FileError::new(path, message))?,
+        };
         logins.path = Some(path.to_owned());
-        logins.lock().stamp = Some(stamp);
+        lock(&logins.known).stamp = Some(stamp);
         Ok(logins)
     }
 
     pub(super) fn of(users: Users, now: Instant) -> Result<Self, String> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|e| no_random(&e))?;
-        Ok(Self {
+        Ok(Self::with_book(
+            users,
+            Arc::new(Mutex::new(Book::new(key, now))),
+        ))
+    }
+
+    const fn with_book(users: Users, book: Arc<Mutex<Book>>) -> Self {
+        Self {
             path: None,
-            state: Mutex::new(State {
-                users,
-                stamp: None,
-                book: Book::new(key, now),
-            }),
-        })
+            known: Mutex::new(Known { users, stamp: None }),
+            book,
+        }
+    }
+
+    /// Whether the same users have the same passwords.
+    pub(super) fn has_same_users(&self, other: &Self) -> bool {
+        let (here, there) = (lock(&self.known), lock(&other.known));
+        here.users.is_same(&there.users)
+    }
+
+    /// How many users there are.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.known).users.len()
     }
 
     /// One step: the user who is logged in, or the description to reject with.
@@ -66,40 +90,39 @@ impl Logins {
             tracing::error!(reason = "login-unavailable", "{}", no_random(&e));
             return Err((adobe::AUTH_FAILED.to_owned(), Reason::LoginUnavailable));
         }
-        let mut state = self.lock();
-        self.reload(&mut state);
-        let State { users, book, .. } = &mut *state;
+        let mut known = lock(&self.known);
+        self.reload(&mut known);
         let at = Moment { peer, random, now };
-        let outcome = book.step(users, query, &at);
-        drop(state);
+        let outcome = lock(&self.book).step(&known.users, query, &at);
+        drop(known);
         outcome.answer(query, peer, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is complete before anything that could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Reads the file again when it changed; a bad one keeps the users there were.
-    fn reload(&self, state: &mut State) {
+    fn reload(&self, known: &mut Known) {
         let Some(path) = &self.path else { return };
         let stamp = Stamp::read(path);
-        if stamp == state.stamp {
+        if stamp == known.stamp {
             return;
         }
-        state.stamp = stamp;
+        known.stamp = stamp;
         match Users::read_stamped(path) {
             Ok((users, warning, stamp)) => {
                 if let Some(warning) = warning {
                     tracing::warn!("{warning}");
                 }
                 tracing::info!(users = users.len(), "read {} again", path.display());
-                state.users = users;
-                state.stamp = Some(stamp);
+                known.users = users;
+                known.stamp = Some(stamp);
             }
             Err(e) => tracing::error!("the users stay as they were: {e}"),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is complete before anything that could panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_random(error: &getrandom::Error) -> String {

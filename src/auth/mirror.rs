@@ -40,6 +40,12 @@ impl Secret {
         Ok((secret, file.warning))
     }
 
+    /// Whether both are the same; in constant time.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        bool::from(self.0.ct_eq(&other.0))
+    }
+
     /// What a mirror sends: its nonce, the master's nonce, its id, all as 32 hex digits.
     #[must_use]
     pub fn mirror_proof(&self, mirror_nonce: &str, master_nonce: &str, id: &str) -> String {

@@ -23,6 +23,9 @@ pub use apps::Applications;
 pub use files::{FileError, give_to_server};
 pub use mirror::{Secret, new_secret};
 pub use networks::Networks;
-pub use policy::{Connect, Decision, Identity, Policy, PolicyConfig, Publishers, Reason, Refusal};
+pub use policy::{
+    Connect, Contents, Decision, Identity, NewRules, Policy, PolicyConfig, Publishers, Reason,
+    Refusal,
+};
 #[cfg(feature = "publish")]
 pub use users::{Users, UsersError};

@@ -5,7 +5,7 @@
 //! at each publish and play.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::{Applications, FileError, Networks, Secret};
@@ -169,7 +169,17 @@ const BAD_NAME: &str = "NetStream.Publish.BadName";
 const PLAY_FAILED: &str = "NetStream.Play.Failed";
 
 /// Who may do what. One for the whole process; every shard asks the same.
+///
+/// Its rules can be exchanged while it is asked ([`Policy::prepare`], [`Policy::adopt`]): who was let
+/// in stays, who asks from then on meets the new ones.
 pub struct Policy {
+    rules: RwLock<Arc<Rules>>,
+}
+
+/// Rules that a policy can adopt; everything that they need has been read.
+pub struct NewRules(Rules);
+
+struct Rules {
     applications: Applications,
     play: Networks,
     publish: Option<Networks>,
@@ -185,18 +195,7 @@ impl Policy {
     /// # Errors
     /// The users file cannot be read or has bad lines, or the system gives no random bytes.
     pub fn new(config: PolicyConfig, now: Instant) -> Result<Self, FileError> {
-        #[cfg(feature = "publish")]
-        let logins = match config.publishers.as_ref().and_then(|p| p.users.as_deref()) {
-            Some(path) => Some(Logins::open(path, now)?),
-            None => None,
-        };
-        #[cfg(not(feature = "publish"))]
-        let _ = now;
-        Ok(Self {
-            #[cfg(feature = "publish")]
-            logins,
-            ..Self::without_users(config)
-        })
+        Ok(Self::of(Rules::read(config, None, now)?))
     }
 
     /// With users that are no file's: for the demo and for tests. `users` of the configuration is
@@ -206,8 +205,133 @@ impl Policy {
     /// The system gives no random bytes.
     #[cfg(feature = "publish")]
     pub fn with_users(config: PolicyConfig, users: Users, now: Instant) -> Result<Self, String> {
-        Ok(Self {
+        Ok(Self::of(Rules {
             logins: Some(Logins::of(users, now)?),
+            ..Rules::without_users(config)
+        }))
+    }
+
+    fn of(rules: Rules) -> Self {
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        // What is in the lock is exchanged whole.
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads what other rules need, the users file again in any case. Nothing changes yet.
+    ///
+    /// # Errors
+    /// As [`Policy::new`].
+    pub fn prepare(&self, config: PolicyConfig, now: Instant) -> Result<NewRules, FileError> {
+        Rules::read(config, Some(&self.rules()), now).map(NewRules)
+    }
+
+    /// From now on these rules hold. Logins that are half done go on, and failures stay counted. Says
+    /// which of the files with secrets have other contents than before.
+    pub fn adopt(&self, new: NewRules) -> Contents {
+        let old = self.rules();
+        let contents = Contents {
+            secret: match (&old.secret, &new.0.secret) {
+                (Some(old), Some(new)) => !old.is_same(new),
+                _ => false,
+            },
+            #[cfg(feature = "publish")]
+            users: match (&old.logins, &new.0.logins) {
+                (Some(old), Some(new)) if !old.has_same_users(new) => Some(new.count()),
+                _ => None,
+            },
+            #[cfg(not(feature = "publish"))]
+            users: None,
+        };
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new.0);
+        contents
+    }
+
+    /// The applications there are.
+    #[must_use]
+    pub fn applications(&self) -> Applications {
+        self.rules().applications.clone()
+    }
+
+    /// Whether this peer is connected, and as whom. A login in its last step reads the users file
+    /// when that changed.
+    #[must_use]
+    pub fn on_connect(&self, connect: &Connect<'_>, now: Instant) -> Decision {
+        self.rules().on_connect(connect, now)
+    }
+
+    /// Whether this peer may publish.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
+        self.rules().may_publish(identity, peer)
+    }
+
+    /// Whether this peer may play over RTMP.
+    ///
+    /// # Errors
+    /// The refusal to send.
+    pub fn may_play(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
+        if identity.is_mirror() || self.may_read(peer) {
+            return Ok(());
+        }
+        let text = "This server plays to its mirrors and listed networks only.";
+        Err(refusal(PLAY_FAILED, text, Reason::NotListed))
+    }
+
+    /// Whether this peer may play, and read anything else, over HTTP; else 403.
+    #[must_use]
+    pub fn may_read(&self, peer: IpAddr) -> bool {
+        self.rules().play.contains(peer)
+    }
+
+    /// The secret shared with mirrors, where there is one.
+    #[must_use]
+    pub fn secret(&self) -> Option<Secret> {
+        self.rules().secret.clone()
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.rules().secret.is_some()
+    }
+}
+
+/// Files whose contents changed while their names did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents {
+    /// The mirrors' secret is another one.
+    pub secret: bool,
+    /// The users are others: how many there are now.
+    pub users: Option<usize>,
+}
+
+impl Rules {
+    /// `before` are the rules that hold now: their logins are taken along.
+    #[cfg_attr(
+        not(feature = "publish"),
+        expect(clippy::unnecessary_wraps, reason = "a mirror has no file of users")
+    )]
+    fn read(config: PolicyConfig, before: Option<&Self>, now: Instant) -> Result<Self, FileError> {
+        #[cfg(feature = "publish")]
+        let logins = match config.publishers.as_ref().and_then(|p| p.users.as_deref()) {
+            Some(path) => {
+                let before = before.and_then(|rules| rules.logins.as_ref());
+                Some(Logins::open(path, before, now)?)
+            }
+            None => None,
+        };
+        #[cfg(not(feature = "publish"))]
+        let _ = (before, now);
+        Ok(Self {
+            #[cfg(feature = "publish")]
+            logins,
             ..Self::without_users(config)
         })
     }
@@ -224,16 +348,7 @@ impl Policy {
         }
     }
 
-    /// The applications there are.
-    #[must_use]
-    pub const fn applications(&self) -> &Applications {
-        &self.applications
-    }
-
-    /// Whether this peer is connected, and as whom. A login in its last step reads the users file
-    /// when that changed.
-    #[must_use]
-    pub fn on_connect(&self, connect: &Connect<'_>, now: Instant) -> Decision {
+    fn on_connect(&self, connect: &Connect<'_>, now: Instant) -> Decision {
         let mirror = connect.claims_mirror && self.secret.is_some();
         // A mirror takes the applications that its master has, whatever they are called; and a
         // control connection belongs to none.
@@ -289,11 +404,7 @@ impl Policy {
         known.or_else(|| (any && check_name(name).is_ok()).then(|| Arc::from(name)))
     }
 
-    /// Whether this peer may publish.
-    ///
-    /// # Errors
-    /// The refusal to send.
-    pub fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
+    fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
         let Some(networks) = &self.publish else {
             return Err(refusal(
                 BAD_NAME,
@@ -311,30 +422,6 @@ impl Policy {
             let text = "Publishing is not open to your address, and this server has no users.";
             Err(refusal(BAD_NAME, text, Reason::NotListed))
         }
-    }
-
-    /// Whether this peer may play over RTMP.
-    ///
-    /// # Errors
-    /// The refusal to send.
-    pub fn may_play(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
-        if identity.is_mirror() || self.may_read(peer) {
-            return Ok(());
-        }
-        let text = "This server plays to its mirrors and listed networks only.";
-        Err(refusal(PLAY_FAILED, text, Reason::NotListed))
-    }
-
-    /// Whether this peer may play, and read anything else, over HTTP; else 403.
-    #[must_use]
-    pub fn may_read(&self, peer: IpAddr) -> bool {
-        self.play.contains(peer)
-    }
-
-    /// The secret shared with mirrors, where there is one.
-    #[must_use]
-    pub const fn secret(&self) -> Option<&Secret> {
-        self.secret.as_ref()
     }
 
     #[cfg(feature = "publish")]

@@ -104,6 +104,11 @@ impl Users {
         })
     }
 
+    /// Whether the same users have the same verifiers.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.by_name == other.by_name
+    }
+
     /// One user with a password, in memory alone.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub(super) fn run(args: &SettingsArgs) -> ExitCode {
             for (name, what) in loaded.summary() {
                 output::line(&format!("{name:<13}{what}"));
             }
+            for (key, place) in &loaded.origins {
+                output::line(&format!("{:<13}{key} by {place}", "set"));
+            }
             ExitCode::SUCCESS
         }
     }

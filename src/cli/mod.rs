@@ -143,6 +143,7 @@ fn run(args: &SettingsArgs) -> ExitCode {
 fn load(args: &SettingsArgs) -> Result<Loaded, Vec<Problem>> {
     config::load(&Sources {
         file: args.file.clone(),
+        credentials: std::env::var_os(config::credentials::DIRECTORY).map(PathBuf::from),
         environment: environment(),
         flags: args.flags(),
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
-use super::settings::{Listen, LogFormat, Mirror, Role, Settings};
+use super::settings::{Lack, Listen, LogFormat, Mirror, Role, Settings};
 use super::value::{List, Size, Span};
 #[cfg(feature = "publish")]
 use crate::auth::Users;
@@ -82,8 +82,15 @@ impl<'a> Build<'a> {
     }
 
     /// Looks into the files that hold users and secrets. Warnings, and the number of users.
-    pub(super) fn inspect(&mut self, settings: &Settings) -> (Vec<String>, Option<usize>) {
+    pub(super) fn inspect(&mut self, settings: &mut Settings) -> (Vec<String>, Option<usize>) {
         let mut warnings = Vec::new();
+        // An image or a package has the name of the file before it has the file.
+        if settings.role.is_mirror()
+            && let Some(path) = settings.secret_file.take_if(|path| is_missing(path))
+        {
+            settings.lack = Some(Lack::SecretFile(path));
+        }
+        warnings.extend(settings.lack().map(|lack| lack.to_string()));
         let secret_key = match settings.role {
             Role::Mirror => "mirror.secret_file",
             Role::Standalone | Role::Master => "master.secret_file",
@@ -93,10 +100,10 @@ impl<'a> Build<'a> {
             Err(e) => {
                 let path = settings.secret_file.as_deref();
                 let missing = path.is_some_and(|path| !path.exists());
-                let hint = match settings.role {
-                    _ if !missing => "",
-                    Role::Mirror => "; copy it from the master",
-                    Role::Standalone | Role::Master => "; `crtmpserver secret FILE` makes it",
+                let hint = if missing {
+                    "; `crtmpserver secret FILE` makes it"
+                } else {
+                    ""
                 };
                 self.wrong(secret_key, format!("{e}{hint}"));
             }
@@ -281,14 +288,8 @@ impl<'a> Build<'a> {
             }
             return;
         }
-        let Some(master) = file.master else {
-            self.wrong(
-                "mirror.master",
-                "is missing: a mirror needs its master; write master = \"rtmp://HOST\"",
-            );
-            return;
-        };
-        let master = match master.parse() {
+        let master = file.master.filter(|text| !text.trim().is_empty());
+        let master = match master.map(|text| text.parse()).transpose() {
             Ok(master) => master,
             Err(message) => return self.wrong("mirror.master", message),
         };
@@ -300,10 +301,9 @@ impl<'a> Build<'a> {
             }
         }
         match (&file.secret_file, streams.is_empty()) {
-            (None, true) if !self.layers.says("mirror.streams") => self.wrong(
-                "mirror.secret_file",
-                "is missing: name the file with the secret that the master has too; or, for a foreign master, name mirror.streams",
-            ),
+            (None, true) if !self.layers.says("mirror.streams") => {
+                settings.lack = Some(Lack::Secret);
+            }
             (Some(_), false) => self.wrong(
                 "mirror.streams",
                 "is for a foreign master, which knows no secret; remove it, or mirror.secret_file",
@@ -311,7 +311,7 @@ impl<'a> Build<'a> {
             _ => {}
         }
         settings.secret_file = file.secret_file.map(|path| self.path(&path));
-        settings.mirror = Some(Mirror { master, streams });
+        settings.mirror = master.map(|master| Mirror { master, streams });
     }
 
     fn stream(&self, text: &str, applications: &Applications) -> Result<StreamName, String> {
@@ -494,6 +494,11 @@ impl<'a> Build<'a> {
             );
         }
     }
+}
+
+/// Whether there is nothing of that name, not even something that cannot be looked at.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
 }
 
 const SECONDS_0_TO_3600: RangeInclusive<u64> = 0..=3600;

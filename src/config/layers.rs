@@ -12,7 +12,7 @@ use figment::{Error, Figment, Metadata, Profile, Provider, Source};
 use serde::Deserialize;
 
 use super::file::File;
-use super::{ENV_PREFIX, Problem, Sources};
+use super::{ENV_PREFIX, Problem, Sources, credentials};
 use crate::limits::{MAX_CONFIG_FILE, MAX_CONFIG_PROBLEMS};
 
 /// One layer: a parsed file, a variable, a flag.
@@ -39,6 +39,8 @@ impl Provider for Layer {
 pub(super) struct Layers {
     figment: Figment,
     texts: BTreeMap<PathBuf, String>,
+    /// What is there in vain.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Layers {
@@ -47,6 +49,7 @@ impl Layers {
         let mut layers = Self {
             figment: Figment::new(),
             texts: BTreeMap::new(),
+            warnings: Vec::new(),
         };
         let mut problems = Vec::new();
         if let Some(main) = &sources.file {
@@ -69,15 +72,38 @@ impl Layers {
                 }
             }
         }
+        let mut last = Vec::new();
         for (name, text) in &sources.environment {
             let Some(key) = name.strip_prefix(ENV_PREFIX) else {
                 continue;
             };
             let key = key.to_ascii_lowercase().replace("__", ".");
-            layers.put(single(name, &key, text));
+            // Units and images have it with an empty default.
+            if key != "mirror.master" || !text.trim().is_empty() {
+                last.push(single(name, &key, text));
+            }
         }
         for flag in &sources.flags {
-            layers.put(single(&flag.name, &flag.key, &flag.value));
+            last.push(single(&flag.name, &flag.key, &flag.value));
+        }
+        if let Some(folder) = &sources.credentials {
+            // What they set depends on the role, which anyone may have said.
+            let all = last
+                .iter()
+                .fold(layers.figment.clone(), |all, layer| all.merge(layer));
+            let role = all.extract_inner("role").unwrap_or_default();
+            match credentials::read(folder, role) {
+                Ok((given, vain)) => {
+                    layers.warnings.extend(vain);
+                    for one in given {
+                        layers.put(of_value(&one.name, one.key, Value::from(one.value)));
+                    }
+                }
+                Err(mut more) => problems.append(&mut more),
+            }
+        }
+        for layer in last {
+            layers.put(layer);
         }
         if problems.is_empty() {
             Ok(layers)
@@ -132,6 +158,21 @@ impl Layers {
     /// Whether any layer says something of this key.
     pub(super) fn says(&self, key: &str) -> bool {
         self.figment.contains(key)
+    }
+
+    /// Each key that a layer says something of, and the place of what counts.
+    pub(super) fn origins(&self) -> Vec<(String, String)> {
+        let mut keys = Vec::new();
+        if let Ok(data) = self.figment.data() {
+            for dict in data.values() {
+                leaves(dict, "", &mut keys);
+            }
+        }
+        let placed = |key: String| {
+            let place = self.place(&key);
+            (key, place)
+        };
+        keys.into_iter().map(placed).collect()
     }
 
     fn place(&self, key: &str) -> String {
@@ -233,11 +274,30 @@ fn single(name: &str, key: &str, text: &str) -> Layer {
     } else {
         text.parse().unwrap_or_else(|e| match e {})
     };
+    of_value(name, key, value)
+}
+
+fn of_value(name: &str, key: &str, value: Value) -> Layer {
     let values = figment::util::nest(key, value).into_dict();
     Layer {
         name: name.to_owned(),
         file: None,
         values: values.unwrap_or_default(),
+    }
+}
+
+/// The keys with dots of all that is no table.
+fn leaves(dict: &Dict, under: &str, keys: &mut Vec<String>) {
+    for (name, value) in dict {
+        let key = if under.is_empty() {
+            name.clone()
+        } else {
+            format!("{under}.{name}")
+        };
+        match value {
+            Value::Dict(_, inner) => leaves(inner, &key, keys),
+            _ => keys.push(key),
+        }
     }
 }
 

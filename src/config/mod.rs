@@ -1,20 +1,23 @@
-//! Configuration: built-in defaults, the file, conf.d, the environment, flags; checked before anything is opened.
+//! Configuration: built-in defaults, files, credentials, the environment, flags; checked before anything is opened.
 //!
 //! Each layer replaces single keys of the one before it:
 //!
 //! 1. the built-in defaults, [`Settings::for_role`];
 //! 2. the TOML file that is the one positional argument;
 //! 3. `conf.d/*.toml` beside that file, in the order of their names;
-//! 4. the environment: `CRTMPSERVER_` and the key in capitals, two underscores for a dot
+//! 4. systemd's credentials ([`credentials`]), where there are any;
+//! 5. the environment: `CRTMPSERVER_` and the key in capitals, two underscores for a dot
 //!    (`CRTMPSERVER_RELAY__LOG_TIME=10s` is `relay.log_time`); lists in brackets
 //!    (`CRTMPSERVER_APPLICATIONS=[live, test]`), a list of one without;
-//! 5. flags; `--set relay.log_time=10s` sets any key.
+//! 6. flags; `--set relay.log_time=10s` sets any key.
 //!
 //! A path that is not absolute is meant beside the file of the first argument. Sizes are written
 //! `16MiB`, times `20s`. Unknown keys are errors, and every problem is told at once: where, which
 //! key, what would be right.
 
 mod build;
+mod changes;
+pub mod credentials;
 mod file;
 mod layers;
 mod problem;
@@ -26,17 +29,21 @@ use std::path::PathBuf;
 
 use crate::limits::MAX_CONFIG_PROBLEMS;
 
+pub use changes::{Change, Effect, KEYS, Key, changes};
 pub use problem::Problem;
 pub use settings::{
-    Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server, Settings, Takeover,
+    Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server, Settings,
+    Takeover,
 };
 pub use value::{MasterUrl, Size, Span};
 
 /// Where settings come from, beside the defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The positional argument.
     pub file: Option<PathBuf>,
+    /// The folder of systemd's credentials.
+    pub credentials: Option<PathBuf>,
     /// The environment: names and values; only names with [`ENV_PREFIX`] count.
     pub environment: Vec<(String, String)>,
     /// Flags, in order.
@@ -68,6 +75,11 @@ pub struct Loaded {
     pub users: Option<usize>,
     /// Which listeners are not just the defaults.
     pub listen_said: ListenSaid,
+    /// Each key that is not left to its default, and the file, credential, variable or flag that said
+    /// it.
+    pub origins: Vec<(String, String)>,
+    /// Where all this came from, to be read again.
+    pub sources: Sources,
 }
 
 /// Whether a file, a variable or a flag names listeners.
@@ -96,10 +108,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
         .map(std::path::Path::to_owned)
         .unwrap_or_default();
     let mut build = build::Build::new(&layers, base);
-    let settings = build.settings(file);
-    let (warnings, users) = build.inspect(&settings);
+    let mut settings = build.settings(file);
+    let (more, users) = build.inspect(&mut settings);
     problems.append(&mut build.problems);
     if problems.is_empty() {
+        let mut warnings = layers.warnings.clone();
+        warnings.extend(more);
         Ok(Loaded {
             settings,
             warnings,
@@ -108,6 +122,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
                 rtmp: layers.says("listen.rtmp"),
                 http: layers.says("listen.http"),
             },
+            origins: layers.origins(),
+            sources: sources.clone(),
         })
     } else {
         Err(problems)

@@ -49,6 +49,14 @@ impl Default for Role {
     }
 }
 
+impl Role {
+    /// Whether it has a master, and takes no publisher.
+    #[must_use]
+    pub const fn is_mirror(self) -> bool {
+        matches!(self, Self::Mirror)
+    }
+}
+
 impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
@@ -118,8 +126,10 @@ pub struct Settings {
     /// The file with the secret shared by master and mirrors: `master.secret_file` where mirrors
     /// are served, `mirror.secret_file` on a mirror (which serves other mirrors with the same one).
     pub secret_file: Option<PathBuf>,
-    /// `mirror`; `Some` exactly when the role is [`Role::Mirror`]
+    /// `mirror`; `Some` when the role is [`Role::Mirror`] and it has a master
     pub mirror: Option<Mirror>,
+    /// What a mirror lacks beside that
+    pub lack: Option<Lack>,
     /// `relay`
     pub relay: Relay,
     /// `limits`
@@ -166,6 +176,28 @@ pub struct Mirror {
     pub master: MasterUrl,
     /// Streams to pull from a foreign master; empty: the master announces them
     pub streams: Vec<StreamName>,
+}
+
+/// What a mirror lacks for the link to its master. It serves all the same, without being ready, until
+/// it is told; in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// Nobody said where the master is.
+    #[error(
+        "this mirror has no master yet: write master = \"rtmp://HOST\" under [mirror] and reload, or give it by the credential crtmpserver.master or CRTMPSERVER_MIRROR__MASTER and restart"
+    )]
+    Master,
+    /// Neither a secret nor the streams of a foreign master.
+    #[error(
+        "this mirror has no secret to show to its master yet: name the file that has it with mirror.secret_file, or, for a foreign master, its streams with mirror.streams, and reload"
+    )]
+    Secret,
+    /// The file of the secret is not there.
+    #[error(
+        "this mirror has no secret to show to its master yet: copy that of the master to {} (root:crtmpserver, mode 0640) and reload",
+        .0.display()
+    )]
+    SecretFile(PathBuf),
 }
 
 /// The log of a stream and how viewers join it.
@@ -233,6 +265,16 @@ impl Settings {
         Ok((config, warning))
     }
 
+    /// What keeps this server from a link to its master; `None` when nothing does, or there is none to
+    /// be.
+    #[must_use]
+    pub fn lack(&self) -> Option<Lack> {
+        let no_master = self.role.is_mirror() && self.mirror.is_none();
+        no_master
+            .then_some(Lack::Master)
+            .or_else(|| self.lack.clone())
+    }
+
     /// How the hub keeps streams.
     #[must_use]
     pub fn hub(&self) -> relay::HubConfig {
@@ -292,6 +334,7 @@ impl Settings {
             },
             secret_file: None,
             mirror: None,
+            lack: None,
             relay: Relay {
                 log_bytes: LOG_BYTES,
                 log_time: LOG_TIME,

@@ -31,11 +31,14 @@ impl Loaded {
         if let Some(mirror) = &s.mirror {
             let streams: Vec<String> = mirror.streams.iter().map(ToString::to_string).collect();
             let what = match (streams.is_empty(), &s.secret_file) {
+                _ if s.lack.is_some() => "no link yet".to_owned(),
                 (false, _) => format!("a foreign server; streams {}", streams.join(", ")),
                 (true, Some(path)) => format!("secret in {}", path.display()),
                 (true, None) => "no stream yet".to_owned(),
             };
             lines.push(("master", format!("{}, {what}", mirror.master)));
+        } else if s.role.is_mirror() {
+            lines.push(("master", "none yet (mirror.master)".to_owned()));
         }
         lines.push(("rtmp", all(&s.listen.rtmp)));
         lines.push(("http", all(&s.listen.http)));

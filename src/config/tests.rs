@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+mod sources;
+
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -89,6 +91,7 @@ fn each_layer_replaces_single_keys_of_the_one_before() {
             ("PATH".into(), "/bin".into()),
         ],
         flags: vec![flag("log.level", "trace"), flag("listen.rtmp", "[::1]:7")],
+        ..Sources::default()
     });
     let s = loaded.unwrap().settings;
     assert_eq!(s.relay.log_time.as_secs(), 11, "file");
@@ -209,15 +212,37 @@ fn a_master_needs_someone_who_may_play() {
 }
 
 #[test]
-fn a_mirror_needs_its_master_and_the_secret() {
-    assert_eq!(keys("role = \"mirror\"\n"), ["mirror.master"]);
+fn a_mirror_without_its_master_or_the_secret_says_so_and_runs() {
+    let lack = |text: &str| {
+        let loaded = from_text(text).unwrap();
+        let lack = loaded.settings.lack().unwrap();
+        assert_eq!(loaded.warnings, [lack.to_string()], "said once");
+        lack
+    };
+    for nothing in [
+        "",
+        "[mirror]\nmaster = \"\"\n",
+        "[mirror]\nsecret_file = \"none\"\n",
+    ] {
+        assert_eq!(lack(&format!("role = \"mirror\"\n{nothing}")), Lack::Master);
+    }
+    let master = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n";
+    assert_eq!(lack(master), Lack::Secret);
+    let missing = lack(&format!("{master}secret_file = \"/nonexistent/secret\"\n"));
+    assert_eq!(missing, Lack::SecretFile("/nonexistent/secret".into()));
+    assert!(missing.to_string().contains("/nonexistent/secret"));
+    // A secret that is no secret is another matter.
+    assert_eq!(
+        keys(&format!("{master}secret_file = \"/dev/null\"\n")),
+        ["mirror.secret_file"]
+    );
+}
+
+#[test]
+fn a_mirror_has_a_secret_or_a_foreign_master() {
     assert_eq!(
         keys("role = \"mirror\"\n[mirror]\nmaster = \"http://x\"\n"),
         ["mirror.master"]
-    );
-    assert_eq!(
-        keys("role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n"),
-        ["mirror.secret_file"]
     );
     let foreign = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n";
     let s = from_text(&format!("{foreign}streams = [\"live/a\", \"live/b/c\"]\n"))
@@ -235,7 +260,7 @@ fn a_mirror_needs_its_master_and_the_secret() {
         keys(&format!(
             "{foreign}streams = [\"live/a\"]\nsecret_file = \"s\"\n"
         )),
-        ["mirror.streams", "mirror.secret_file"]
+        ["mirror.streams"]
     );
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "s", "0123456789abcdef\n");
@@ -475,6 +500,18 @@ mod documented {
         [
             "listen", "publish", "play", "master", "mirror", "relay", "limits", "log", "server",
         ]
+    }
+
+    #[test]
+    fn every_key_says_when_a_change_takes_effect() {
+        let column = |line: &'static str| Some(line.rsplit('|').nth(1)?.trim());
+        let documented: Vec<_> = PAGE
+            .lines()
+            .filter(|l| l.starts_with("| `"))
+            .filter_map(|l| Some((l.split('`').nth(1)?, column(l)?)))
+            .collect();
+        let known: Vec<_> = KEYS.iter().map(|k| (k.name, k.effect.as_str())).collect();
+        assert_eq!(documented, known);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! master until it is told to stop.
 
 pub mod activation;
+pub mod reload;
+mod running;
 mod signals;
 pub mod table;
 
@@ -15,35 +17,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::{FileError, Policy};
 use crate::bridge;
-use crate::cluster::{Cluster, Link};
-use crate::config::{Loaded, Settings};
-use crate::edge::{Edge, EdgeConfig};
-use crate::http::{self, Missing, Web};
-use crate::limits::RESERVED_DESCRIPTORS;
-use crate::net::{Admission, AdmissionLimits, BindError, Door, Latency, Listener, Shards};
-use crate::relay::{Hub, JoinMode};
+use crate::cluster::Cluster;
+use crate::config::{Loaded, Settings, Sources};
+use crate::net::{BindError, Listener};
+use crate::relay::Hub;
 use crate::rtmp::mirror::new_id;
-use crate::rtmp_server::RtmpServer;
 use crate::system;
-use crate::telemetry::health::Health;
 use crate::telemetry::logging::tell_suppressed;
-use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::metrics::Metrics;
 use activation::{ActivationError, Inherited};
+use reload::{Order, Reloader};
+use running::{Parts, Running};
 use table::Service;
 
 /// Waiting streams hear of it, and those that waited long enough end, this often.
 const TICK: Duration = Duration::from_secs(1);
-/// When to ask again a mirror that has no link to its master.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// The kernel gives up a peer that takes nothing this much later than we do, so that the log and the
-/// metrics say that the peer was too slow rather than that its connection broke.
-const VANISHED_LATER: Duration = Duration::from_secs(5);
-
 /// sysexits: the system refuses something, such as a port in use.
 pub const EX_OSERR: u8 = 71;
 /// sysexits: ended before everything was done; a second signal.
@@ -86,11 +80,11 @@ pub struct Server {
     settings: Settings,
     rtmp: Vec<Listener>,
     http: Vec<Listener>,
-    hub: Arc<Hub>,
-    cluster: Arc<Cluster>,
-    policy: Arc<Policy>,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    parts: Parts,
+    sources: Option<Sources>,
+    warnings: Vec<String>,
+    orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
+    turn: Arc<Mutex<()>>,
 }
 
 impl Server {
@@ -123,19 +117,23 @@ impl Server {
         let http = or_bind(inherited.http, &settings.listen.http)?;
         let hub = Hub::new(settings.hub());
         let id = system::random().map_err(io::Error::from)?;
-        // A foreign master announces nothing: each of its streams is pulled by itself.
-        let has_link = settings.mirror.is_some() && settings.secret_file.is_some();
-        let cluster = Cluster::new(new_id(id), has_link, now);
+        let cluster = Cluster::new(new_id(id), false, now);
         let metrics = Arc::new(Metrics::of(&hub));
         Ok(Self {
             settings,
             rtmp,
             http,
-            hub,
-            cluster,
-            policy: Arc::new(policy),
-            metrics,
-            health: Arc::default(),
+            parts: Parts {
+                hub,
+                cluster,
+                policy: Arc::new(policy),
+                metrics,
+                health: Arc::default(),
+            },
+            sources: None,
+            warnings: Vec::new(),
+            orders: mpsc::channel(1),
+            turn: Arc::default(),
         })
     }
 
@@ -154,19 +152,20 @@ impl Server {
     /// The streams.
     #[must_use]
     pub const fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+        &self.parts.hub
     }
 
     /// The counters.
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.parts.metrics
     }
 
     /// The rows of the start table.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let names: Vec<&str> = self.policy.applications().names().map(|n| &**n).collect();
+        let applications = self.parts.policy.applications();
+        let names: Vec<&str> = applications.names().map(|n| &**n).collect();
         let row = |protocol| {
             let application = names.join(", ");
             move |listener: &Listener| Service {
@@ -180,23 +179,15 @@ impl Server {
         rtmp.chain(http).collect()
     }
 
-    fn web(&self, join: JoinMode) -> Web {
-        let policy = Arc::clone(&self.policy);
-        let cluster = Arc::clone(&self.cluster);
-        Web {
-            hub: Arc::clone(&self.hub),
-            metrics: Arc::clone(&self.metrics),
-            health: Arc::clone(&self.health),
-            access: Box::new(move |peer| policy.may_read(peer)),
-            missing: Box::new(move |_| match cluster.link() {
-                Link::Down { .. } => Missing::NoMaster {
-                    retry_after: RETRY_AFTER,
-                },
-                Link::None | Link::Up { .. } => Missing::NotLive,
-            }),
-            join,
-            rtmp_port: self.rtmp.first().map(|l| l.address().port()),
-        }
+    /// What makes it read its configuration again.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(
+            self.sources.clone(),
+            Arc::clone(&self.parts.policy),
+            self.orders.0.clone(),
+            Arc::clone(&self.turn),
+        )
     }
 
     /// Serves until `stop` is ready, then ends every connection within the grace time. `ready` is
@@ -209,100 +200,31 @@ impl Server {
         ready: impl FnOnce(),
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let settings = &self.settings;
-        let wanted = settings
-            .limits
-            .max_connections
-            .saturating_add(RESERVED_DESCRIPTORS);
-        let descriptors = system::raise_descriptor_limit(wanted as u64)?;
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let limits = settings.limits;
-        let threads = settings
-            .server
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok());
-        let shards = Shards::start(
-            threads.map_or(1, usize::from),
-            limits,
-            settings.relay.latency.map_or(Latency::Auto, Latency::Fixed),
-            &self.metrics,
-        )?;
-        let admission = Admission::new(AdmissionLimits {
-            connections: limits
-                .max_connections
-                .min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)),
-            pending: limits.max_pending,
-            pending_per_address: limits.max_pending_per_address,
-        });
-        let door = Door {
-            shards: Arc::clone(&shards),
-            admission: Arc::clone(&admission),
-            metrics: Arc::clone(&self.metrics),
-            vanished: limits.send_timeout.saturating_add(VANISHED_LATER),
-        };
-        let join = settings.join_mode();
-        let rtmp = Arc::new(RtmpServer::new(
-            Arc::clone(&self.hub),
-            Arc::clone(&self.policy),
-            Arc::clone(&self.cluster),
-            join,
-            settings.play.wait,
-        ));
-        let web = Arc::new(self.web(join));
-
-        let mut tasks = JoinSet::new();
-        for listener in self.rtmp {
-            let rtmp = Arc::clone(&rtmp);
-            tasks.spawn(
-                listener.serve(Protocol::Rtmp, door.clone(), move |shard, incoming| {
-                    Arc::clone(&rtmp).serve(shard, incoming)
-                }),
-            );
-        }
-        for listener in self.http {
-            let web = Arc::clone(&web);
-            tasks.spawn(
-                listener.serve(Protocol::Http, door.clone(), move |shard, incoming| {
-                    http::connection(shard, incoming, Arc::clone(&web))
-                }),
-            );
-        }
+        let (orderer, mut orders) = self.orders;
+        drop(orderer);
+        let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
+        running.serve(self.rtmp, self.http)?;
         let mut work = JoinSet::new();
-        work.spawn(tick(Arc::clone(&self.hub)));
-        if let Some(mirror) = &settings.mirror {
-            let edge = Edge::new(
-                EdgeConfig {
-                    master: mirror.master.address(),
-                    secret: self.policy.secret().cloned(),
-                    streams: mirror.streams.clone(),
-                    limits,
-                },
-                (Arc::clone(&self.hub), Arc::clone(&self.cluster)),
-                Arc::clone(&shards),
-                (Arc::clone(&self.metrics), Arc::clone(&self.health)),
-            );
-            work.spawn(edge.run());
-        }
-        self.health.clear("start");
+        work.spawn(tick(Arc::clone(&self.parts.hub)));
+        self.parts.health.clear("start");
         ready();
 
-        let failed = tokio::select! {
-            () = stop => None,
-            // A listener ends only when the system took its event queue away: that is fatal.
-            ended = tasks.join_next() => ended,
+        let mut stop = std::pin::pin!(stop);
+        let failed = loop {
+            tokio::select! {
+                () = &mut stop => break None,
+                error = running.failed() => break Some(error),
+                Some(order) = orders.recv() => running.obey(order),
+            }
         };
-        tasks.shutdown().await;
+        // Whoever orders something now is told that the server stops.
+        drop(orders);
+        let dropped = running.finish().await;
         work.shutdown().await;
-        let dropped = shards.finish(settings.server.stop_grace).await;
         if dropped > 0 {
             tracing::warn!(dropped, code = "stop", "connections did not end in time");
         }
-        match failed {
-            Some(Ok(Err(error))) => Err(error),
-            Some(Err(error)) => Err(io::Error::other(error)),
-            Some(Ok(Ok(never))) => match never {},
-            None => Ok(()),
-        }
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -330,7 +252,9 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let notes = loaded.notes();
     let inherited = Inherited::take(&loaded.settings.listen)?;
     let overruled = inherited.overruled(&loaded);
-    let server = Server::open_with(loaded.settings, inherited)?;
+    let mut server = Server::open_with(loaded.settings, inherited)?;
+    server.sources = Some(loaded.sources);
+    server.warnings.clone_from(&loaded.warnings);
     for warning in loaded.warnings.into_iter().chain(overruled) {
         tracing::warn!("{warning}");
     }
@@ -345,6 +269,7 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
         .build()?;
     runtime.block_on(async {
         let stop = signals::stop()?;
+        tokio::spawn(reload::on_hangup(server.reloader())?);
         let ready = || tracing::info!(%role, pid = std::process::id(), "ready");
         server.serve(ready, stop).await
     })?;

@@ -37,7 +37,7 @@ impl Edge {
             self.metrics.master_failures.inc();
             if complaint.is_new(&text, now) {
                 tracing::warn!(
-                    master = %self.config.master, code = "master-lost",
+                    master = %self.master, code = "master-lost",
                     "no link to the master, trying on: {}", Escaped(&text)
                 );
             }
@@ -71,10 +71,10 @@ impl Edge {
         self.metrics.master_up.set(1);
         match complaint.over(now) {
             Some(away) => tracing::info!(
-                master = %self.config.master, away_ms = away.as_millis(),
+                master = %self.master, away_ms = away.as_millis(),
                 "linked to the master again"
             ),
-            None => tracing::info!(master = %self.config.master, "linked to the master"),
+            None => tracing::info!(master = %self.master, "linked to the master"),
         }
         loop {
             match timeout(SILENCE, session.next()).await {

@@ -18,12 +18,13 @@ impl Edge {
             id: self.cluster.id().to_owned(),
             nonce: new_id(random().map_err(crate::rtmp_client::Ended::from)?),
         };
-        if self.config.secret.is_some() {
+        let secret = self.changeable().secret.clone();
+        if secret.is_some() {
             config
                 .extra
                 .push((mirror::FIELD.to_owned(), hello.to_value()));
         }
-        let mut session = Session::dial(&self.config.master, config).await?;
+        let mut session = Session::dial(&self.master, config).await?;
         let info = loop {
             match session.next().await? {
                 Event::Connected { info, .. } => break info,
@@ -33,7 +34,7 @@ impl Edge {
                 _ => {}
             }
         };
-        let Some(secret) = &self.config.secret else {
+        let Some(secret) = secret else {
             return Ok((session, Vec::new()));
         };
         let welcome = Welcome::find(&info).ok_or(Trouble::Foreign)?;

@@ -17,10 +17,10 @@ mod pull;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::auth::Secret;
 use crate::cluster::Cluster;
@@ -36,7 +36,7 @@ use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 /// The part of [`Health`] that the edge speaks for.
-const MASTER: &str = "master";
+pub const MASTER: &str = "master";
 /// What a mirror calls itself.
 const AGENT: &str = concat!("crtmpserver/", env!("CARGO_PKG_VERSION"));
 /// Chunk size of the little that a mirror sends.
@@ -47,6 +47,7 @@ const PING_AFTER: Duration = Duration::from_secs(2);
 const WINDOW: u32 = 2_500_000;
 
 /// What a mirror is made of.
+#[derive(Clone)]
 pub struct EdgeConfig {
     /// `host:port` of the master.
     pub master: String,
@@ -58,9 +59,23 @@ pub struct EdgeConfig {
     pub limits: Limits,
 }
 
+/// What a reload changes without ending anything.
+struct Changeable {
+    secret: Option<Secret>,
+    streams: Vec<StreamName>,
+    limits: Limits,
+}
+
 /// A mirror's link to its master. There is one in a mirror.
 pub struct Edge {
-    config: EdgeConfig,
+    /// `host:port` of the master.
+    master: String,
+    /// The master is a crtmpserver: it knows the secret, and announces its streams.
+    is_ours: bool,
+    changeable: Mutex<Changeable>,
+    /// A foreign master's streams are others.
+    renamed: Notify,
+    over: watch::Sender<bool>,
     hub: Arc<Hub>,
     cluster: Arc<Cluster>,
     shards: Arc<Shards>,
@@ -80,6 +95,8 @@ struct Wanted {
     live: AtomicBool,
     /// Something changed: do not wait any longer.
     changed: Notify,
+    /// The configuration names the stream no longer: end it.
+    dismissed: Notify,
 }
 
 /// Why a try failed, in words for the operator.
@@ -117,8 +134,22 @@ impl Edge {
         shards: Arc<Shards>,
         (metrics, health): (Arc<Metrics>, Arc<Health>),
     ) -> Arc<Self> {
+        let EdgeConfig {
+            master,
+            secret,
+            streams,
+            limits,
+        } = config;
         Arc::new(Self {
-            config,
+            master,
+            is_ours: secret.is_some(),
+            changeable: Mutex::new(Changeable {
+                secret,
+                streams,
+                limits,
+            }),
+            renamed: Notify::new(),
+            over: watch::Sender::new(false),
             hub,
             cluster,
             shards,
@@ -129,24 +160,105 @@ impl Edge {
         })
     }
 
-    /// Keeps the link and the pulls for as long as it is polled.
+    /// Keeps the link and the pulls until [`Edge::end`], or for as long as it is polled.
     pub async fn run(self: Arc<Self>) {
-        if self.config.secret.is_none() {
-            for name in &self.config.streams {
-                self.foreign_link(name, Err("not connected to the master yet".to_owned()));
+        let mut over = self.over.subscribe();
+        let work = async {
+            if self.is_ours {
+                self.keep_control().await;
+            } else {
+                self.keep_streams().await;
+            }
+        };
+        tokio::select! {
+            // What is over has nothing to say of its link any more.
+            biased;
+            _ = over.wait_for(|over| *over) => {}
+            () = work => {}
+        }
+    }
+
+    /// Ends the link and every pull; the streams wait with their viewers, for another one.
+    pub fn end(&self) {
+        let lost = self.lost();
+        self.over.send_replace(true);
+        self.health.clear(MASTER);
+        drop(lost);
+        self.metrics.master_up.set(0);
+    }
+
+    /// Takes over what can change while the link holds: the secret and the limits for connections to
+    /// come, a foreign master's streams at once. False when it is another master, or one of another
+    /// kind: that takes another edge.
+    #[must_use]
+    pub fn change(&self, config: &EdgeConfig) -> bool {
+        if config.master != self.master || config.secret.is_some() != self.is_ours {
+            return false;
+        }
+        let mut changeable = self.changeable();
+        changeable.secret.clone_from(&config.secret);
+        changeable.limits = config.limits;
+        let renamed = changeable.streams != config.streams;
+        changeable.streams.clone_from(&config.streams);
+        drop(changeable);
+        if renamed {
+            self.renamed.notify_one();
+        }
+        true
+    }
+
+    fn changeable(&self) -> MutexGuard<'_, Changeable> {
+        // Every change leaves it whole.
+        self.changeable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A foreign master's streams are those that the configuration names.
+    async fn keep_streams(self: &Arc<Self>) {
+        loop {
+            let streams = self.changeable().streams.clone();
+            self.dismiss_others(&streams);
+            // A mirror has no other stream but those that it pulls, now or before this link.
+            for stream in self.hub.streams() {
+                if !streams.contains(stream.name()) {
+                    self.hub.end(stream.name());
+                }
+            }
+            for name in &streams {
+                if !self.pulls().contains_key(name) {
+                    self.foreign_link(name, Err("not connected to the master yet".to_owned()));
+                }
                 self.want(name, true).await;
             }
-            std::future::pending::<()>().await;
+            self.renamed.notified().await;
         }
-        self.keep_control().await;
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeMap<StreamName, String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulls(&self) -> MutexGuard<'_, HashMap<StreamName, Arc<Wanted>>> {
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the pulls and the streams that the configuration names no longer.
+    fn dismiss_others(&self, named: &[StreamName]) {
+        self.forget_others(named);
+        for (name, wanted) in self.pulls().iter() {
+            if !named.contains(name) {
+                wanted.dismissed.notify_one();
+            }
+        }
     }
 
     /// Without a control connection, the server is ready when every pull has its own.
     fn foreign_link(&self, name: &StreamName, link: Result<(), String>) {
-        if self.config.secret.is_some() {
+        let mut lost = self.lost();
+        if self.is_ours || *self.over.borrow() {
             return;
         }
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         match link {
             Ok(()) => drop(lost.remove(name)),
             Err(why) => drop(lost.insert(name.clone(), why)),
@@ -165,7 +277,7 @@ impl Edge {
     /// Sees to it that a stream is pulled.
     async fn want(self: &Arc<Self>, name: &StreamName, live: bool) {
         let wanted = {
-            let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pulls = self.pulls();
             if let Some(wanted) = pulls.get(name) {
                 wanted.listed.store(true, Ordering::Relaxed);
                 let was = wanted.live.swap(live, Ordering::Relaxed);
@@ -181,6 +293,7 @@ impl Edge {
                 listed: AtomicBool::new(true),
                 live: AtomicBool::new(live),
                 changed: Notify::new(),
+                dismissed: Notify::new(),
             });
             pulls.insert(name.clone(), Arc::clone(&wanted));
             wanted
@@ -200,7 +313,7 @@ impl Edge {
 
     /// The master lists exactly these streams.
     fn forget_others(&self, listed: &[StreamName]) {
-        let pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        let pulls = self.pulls();
         for (name, wanted) in pulls.iter() {
             if !listed.contains(name) {
                 wanted.listed.store(false, Ordering::Relaxed);
@@ -211,7 +324,7 @@ impl Edge {
 
     /// Ends a pull's place in the table, unless it was listed again meanwhile.
     fn retire(&self, name: &StreamName, wanted: &Arc<Wanted>) -> bool {
-        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulls = self.pulls();
         if wanted.listed.load(Ordering::Relaxed) {
             return false;
         }
@@ -221,8 +334,8 @@ impl Edge {
 
     /// How every connection to the master begins.
     fn client_config(&self, app: &str) -> Result<ClientConfig, getrandom::Error> {
-        let mut limits = self.config.limits;
-        if self.config.secret.is_some() {
+        let mut limits = self.changeable().limits;
+        if self.is_ours {
             // A crtmpserver answers pings: a link that is dead without saying so is found soon.
             limits.ping_after = PING_AFTER;
             limits.silence_timeout = control::SILENCE;
@@ -230,7 +343,7 @@ impl Edge {
         Ok(ClientConfig {
             limits,
             app: app.to_owned(),
-            tc_url: format!("rtmp://{}/{app}", self.config.master),
+            tc_url: format!("rtmp://{}/{app}", self.master),
             flash_ver: AGENT.to_owned(),
             swf_url: None,
             page_url: None,

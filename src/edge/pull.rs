@@ -50,11 +50,15 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 flows: false,
                 away: None,
             };
-            let failure = pull.run(&mut backoff, &mut complaint).await;
-            if let Some(publisher) = pull.publisher.take() {
-                publisher.cut(Instant::now());
-                edge.metrics.pulls.dec();
-            }
+            let failure = tokio::select! {
+                failure = pull.run(&mut backoff, &mut complaint) => failure,
+                () = wanted.dismissed.notified() => {
+                    pull.over();
+                    edge.foreign_link(&name, Ok(()));
+                    continue;
+                }
+            };
+            drop(pull);
             let now = Instant::now();
             if let Err(trouble) = failure {
                 let text = trouble.to_string();
@@ -62,13 +66,13 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 complaint.begin(now);
                 // While the link is down it says so itself; and a pull that works again at once is
                 // nobody's trouble.
-                let quiet = edge.config.secret.is_some()
+                let quiet = edge.is_ours
                     && (matches!(edge.cluster.link(), Link::Down { .. })
                         || complaint.lasts(now) < BRIEF);
                 if !quiet && complaint.is_new(&text, now) {
                     limited("pull-lost", Instant::now(), || {
                         tracing::warn!(
-                            stream = %name, master = %edge.config.master, code = "pull-lost",
+                            stream = %name, master = %edge.master, code = "pull-lost",
                             "the stream is not pulled, trying on: {}", Escaped(&text)
                         );
                     });
@@ -80,12 +84,18 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
             tokio::select! {
                 () = sleep(delay) => {}
                 () = wanted.changed.notified() => {}
+                () = wanted.dismissed.notified() => {
+                    edge.hub.end(&name);
+                    edge.foreign_link(&name, Ok(()));
+                }
             }
         }
     };
+    let mut over = edge.over.subscribe();
     tokio::select! {
         () = work => {}
         () = &mut stopping => {}
+        _ = over.wait_for(|over| *over) => {}
     }
 }
 
@@ -101,6 +111,16 @@ struct Pull<'a> {
     flows: bool,
     /// Since when the master has had no source.
     away: Option<Instant>,
+}
+
+impl Drop for Pull<'_> {
+    /// Whatever ended it: the stream waits with its viewers.
+    fn drop(&mut self) {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.cut(Instant::now());
+            self.edge.metrics.pulls.dec();
+        }
+    }
 }
 
 impl Pull<'_> {
@@ -153,7 +173,7 @@ impl Pull<'_> {
 
     /// Whether the master is a crtmpserver.
     fn is_ours(&self) -> bool {
-        self.edge.config.secret.is_some()
+        self.edge.is_ours
     }
 
     /// Acts on a status object; true when the master says that the stream is over.
@@ -174,7 +194,7 @@ impl Pull<'_> {
     fn say_pulling(&mut self, complaint: &mut Complaint) {
         let now = Instant::now();
         let source_away = self.away.take().map(|at| now.saturating_duration_since(at));
-        let (stream, master) = (self.name, &self.edge.config.master);
+        let (stream, master) = (self.name, &self.edge.master);
         let away = complaint.over(now).or(source_away);
         limited("pulling", now, || match away {
             Some(away) => tracing::info!(
@@ -190,7 +210,7 @@ impl Pull<'_> {
             self.away = Some(Instant::now());
             limited("source-away", Instant::now(), || {
                 tracing::info!(
-                    stream = %self.name, master = %self.edge.config.master, code = "source-away",
+                    stream = %self.name, master = %self.edge.master, code = "source-away",
                     "the master has no source, the viewers wait"
                 );
             });
@@ -235,7 +255,7 @@ impl Pull<'_> {
             None => {
                 let claim = Claim {
                     identity: None,
-                    source: format!("pull rtmp://{}/{}", self.edge.config.master, self.name),
+                    source: format!("pull rtmp://{}/{}", self.edge.master, self.name),
                     displaced: Arc::new(NoWake),
                     id: random().map_or(0, u64::from_be_bytes),
                     epoch: self.mark.take(),

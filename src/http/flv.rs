@@ -140,7 +140,7 @@ impl Connection {
         let play = Play {
             form: Rendition::FlvPlain,
             message_stream: 1,
-            join: self.web.join,
+            join: (self.web.join)(),
             watching: Watching::Flv,
             asked,
             announce: None,

@@ -57,9 +57,9 @@ pub struct Web {
     /// Asked for a stream that the hub does not have.
     pub missing: Box<dyn Fn(&StreamName) -> Missing + Send + Sync>,
     /// Where viewers begin.
-    pub join: JoinMode,
+    pub join: Box<dyn Fn() -> JoinMode + Send + Sync>,
     /// The port of RTMP for the links of the start page; `None` where RTMP is not served.
-    pub rtmp_port: Option<u16>,
+    pub rtmp_port: Box<dyn Fn() -> Option<u16> + Send + Sync>,
 }
 
 impl fmt::Debug for Web {

@@ -156,7 +156,7 @@ async fn start(
     let links = Links {
         host,
         authority,
-        rtmp_port: web.rtmp_port,
+        rtmp_port: (web.rtmp_port)(),
     };
     let now = Instant::now();
     let rows: Vec<_> = web

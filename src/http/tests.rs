@@ -47,8 +47,8 @@ impl Site {
                     }
                 }
             }),
-            join: JoinMode::default(),
-            rtmp_port: Some(1935),
+            join: Box::new(JoinMode::default),
+            rtmp_port: Box::new(|| Some(1935)),
         });
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.address();
@@ -60,14 +60,14 @@ impl Site {
                 pending_per_address: 50,
             }),
             metrics,
-            vanished: limits.send_timeout,
         };
         let served = Arc::clone(&web);
-        tokio::spawn(
-            listener.serve(Protocol::Http, door.clone(), move |shard, incoming| {
-                connection(shard, incoming, Arc::clone(&served))
-            }),
-        );
+        tokio::spawn(listener.serve(
+            Protocol::Http,
+            door.clone(),
+            move |shard, incoming| connection(shard, incoming, Arc::clone(&served)),
+            std::future::pending(),
+        ));
         Self {
             address,
             web,

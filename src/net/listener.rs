@@ -1,65 +1,28 @@
-//! Listening sockets and the accept loop, which nothing ends.
+//! The accept loop, which no error ends.
 
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::time::timeout;
 
-use super::admission::{Admission, Admitted};
+use super::admission::{Admission, Admitted, Refusal};
+use super::bind::Listener;
 use super::outlet::Ending;
 use super::shards::{Shard, Shards};
 use super::socket::{canonical, prepare};
-use crate::limits::{ACCEPT_PAUSE, LISTEN_BACKLOG, REFUSAL_LOG};
+use crate::limits::{ACCEPT_PAUSE, REFUSAL_LOG};
 use crate::telemetry::metrics::{Metrics, Protocol};
 
-/// A socket that could not be made to listen.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.address, .source))]
-pub struct BindError {
-    /// What was asked for.
-    pub address: SocketAddr,
-    /// What the system answered.
-    pub source: io::Error,
-}
-
-impl BindError {
-    /// Whether this process may have no socket of this family at all, now or later.
-    #[must_use]
-    pub fn is_forbidden(&self) -> bool {
-        self.source.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
-    }
-}
-
-fn hint(address: &SocketAddr, error: &io::Error) -> &'static str {
-    if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
-        return if address.is_ipv6() && !address.ip().is_unspecified() {
-            "; this machine has no IPv6, or this service may open no network socket itself"
-        } else {
-            "; this service may open no network socket itself (RestrictAddressFamilies=): enable the unit that passes it one, crtmpserver.socket for listen.rtmp or crtmpserver-http.socket for listen.http, or write [] there"
-        };
-    }
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program has this port (see: ss -ltnp)",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        _ => "",
-    }
-}
-
-/// A socket that listens already, but accepts nothing before [`Listener::serve`].
-#[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-}
+/// The kernel gives up a peer that takes nothing this much later than we do, so that the log and the
+/// metrics say that the peer was too slow rather than that its connection broke.
+const VANISHED_LATER: Duration = Duration::from_secs(5);
 
 /// A connection that was let in.
 #[derive(Debug)]
@@ -85,91 +48,11 @@ pub struct Door {
     pub admission: Arc<Admission>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// `TCP_USER_TIMEOUT` of what is accepted.
-    pub vanished: Duration,
 }
 
 impl Listener {
-    /// Binds and listens. `[::]` takes IPv4 too unless `v6_only`; on a machine without IPv6 it is
-    /// `0.0.0.0`.
-    ///
-    /// # Errors
-    /// [`BindError`] with the address and the system's reason.
-    pub fn bind(address: SocketAddr, v6_only: bool) -> Result<Self, BindError> {
-        let made = match Self::try_bind(address, v6_only) {
-            Err(e)
-                if e.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
-                    && address.is_ipv6()
-                    && address.ip().is_unspecified()
-                    && !v6_only =>
-            {
-                Self::try_bind((Ipv4Addr::UNSPECIFIED, address.port()).into(), false)
-            }
-            other => other,
-        };
-        made.map_err(|source| BindError { address, source })
-    }
-
-    /// Binds all, or none: `[::]:P` is IPv6 only where `0.0.0.0:P` is in the list too.
-    ///
-    /// # Errors
-    /// [`BindError`] of the first that failed.
-    pub fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Self>, BindError> {
-        addresses
-            .iter()
-            .map(|a| {
-                let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, a.port()));
-                let v6_only = a.is_ipv6() && a.port() != 0 && addresses.contains(&v4);
-                Self::bind(*a, v6_only)
-            })
-            .collect()
-    }
-
-    /// Takes over a socket that another process bound (systemd's socket activation).
-    ///
-    /// # Errors
-    /// When it is no listening TCP socket.
-    pub fn inherit(fd: OwnedFd) -> io::Result<Self> {
-        let socket = Socket::from(fd);
-        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the inherited descriptor is no listening TCP socket",
-            ));
-        }
-        socket.set_cloexec(true)?;
-        Self::ready(socket)
-    }
-
-    /// The address that it really has: the port is never 0.
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn try_bind(address: SocketAddr, v6_only: bool) -> io::Result<Self> {
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::STREAM, Some(SocketProtocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(v6_only)?;
-        }
-        // A restart must not wait for old connections to time out. Not SO_REUSEPORT: a second
-        // server on the same port shall fail loudly.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(LISTEN_BACKLOG)?;
-        Self::ready(socket)
-    }
-
-    fn ready(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from(socket);
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
-    }
-
-    /// Accepts for ever; each connection becomes a task of the least loaded shard. Dropping the
-    /// future stops accepting. The handler counts why its connection closed
+    /// Accepts until `close` is ready, and then takes those who were connected by then; each connection
+    /// becomes a task of the least loaded shard and outlives the listener. The handler counts why its connection closed
     /// ([`crate::telemetry::metrics::Traffic::closed`]); a panic in it is counted here.
     ///
     /// # Errors
@@ -179,37 +62,37 @@ impl Listener {
         protocol: Protocol,
         door: Door,
         handler: H,
-    ) -> io::Result<std::convert::Infallible>
+        close: impl Future<Output = ()>,
+    ) -> io::Result<()>
     where
         H: Fn(Rc<Shard>, Incoming) -> T + Clone + Send + 'static,
         T: Future<Output = ()> + 'static,
     {
-        let socket = tokio::net::TcpListener::from_std(self.socket)?;
+        let mut close = std::pin::pin!(close);
+        let address = self.address();
+        let socket = tokio::net::TcpListener::from_std(self.into_socket())?;
         let mut spare = spare();
         let mut refusals = Seldom::default();
         let mut errors = Seldom::default();
         loop {
-            let accepted = match socket.accept().await {
-                // From here it belongs to the event queue of its shard.
-                Ok((stream, peer)) => stream.into_std().map(|stream| (stream, peer)),
-                Err(e) => Err(e),
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut close => break,
             };
             let now = Instant::now();
-            let error = match accepted {
+            // From here it belongs to the event queue of its shard.
+            let error = match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => {
-                    let peer = canonical(peer);
-                    match door.admission.admit(peer.ip()) {
-                        Ok(admitted) => {
-                            if let Some(incoming) = incoming(&door, stream, peer, admitted) {
-                                door.hand_over(protocol, incoming, handler.clone()).await;
-                            }
+                    match door.admit(stream, peer) {
+                        Ok(Some(incoming)) => {
+                            door.hand_over(protocol, incoming, handler.clone()).await;
                         }
+                        Ok(None) => {}
                         Err(refusal) => {
-                            drop(stream);
-                            door.metrics.refused(refusal.label());
                             if let Some(unsaid) = refusals.say(now) {
+                                let peer = canonical(peer).ip();
                                 tracing::warn!(
-                                    listener = %self.address, peer = %peer.ip(), unsaid,
+                                    listener = %address, %peer, unsaid,
                                     code = refusal.label(), "connection refused: {refusal}"
                                 );
                             }
@@ -228,11 +111,11 @@ impl Listener {
                     if let Ok(Ok(_closed)) = timeout(ACCEPT_PAUSE, socket.accept()).await {
                         door.metrics.refused("descriptors");
                     }
-                    complain(&mut errors, &door.metrics, self.address, &error, now);
+                    complain(&mut errors, &door.metrics, address, &error, now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
                 After::Pause => {
-                    complain(&mut errors, &door.metrics, self.address, &error, now);
+                    complain(&mut errors, &door.metrics, address, &error, now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -240,10 +123,32 @@ impl Listener {
                 spare = self::spare();
             }
         }
+        // Whoever the kernel connected already would be reset by closing.
+        let socket = socket.into_std()?;
+        while let Ok((stream, peer)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(Some(incoming)) = door.admit(stream, peer)
+            {
+                door.hand_over(protocol, incoming, handler.clone()).await;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Door {
+    /// `None` when the peer is gone already: there is nothing to keep.
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Option<Incoming>, Refusal> {
+        let peer = canonical(peer);
+        match self.admission.admit(peer.ip()) {
+            Ok(admitted) => Ok(incoming(self, socket, peer, admitted)),
+            Err(refusal) => {
+                self.metrics.refused(refusal.label());
+                Err(refusal)
+            }
+        }
+    }
+
     async fn hand_over<H, T>(&self, protocol: Protocol, incoming: Incoming, handler: H)
     where
         H: Fn(Rc<Shard>, Incoming) -> T + Send + 'static,
@@ -263,14 +168,14 @@ impl Door {
     }
 }
 
-/// `None` when the peer is gone already: there is nothing to keep.
 fn incoming(
     door: &Door,
     socket: TcpStream,
     peer: SocketAddr,
     admitted: Admitted,
 ) -> Option<Incoming> {
-    prepare(&socket, door.vanished).ok()?;
+    let vanished = door.shards.limits().send_timeout;
+    prepare(&socket, vanished.saturating_add(VANISHED_LATER)).ok()?;
     let local = SockRef::from(&socket).local_addr().ok()?.as_socket()?;
     Some(Incoming {
         socket,
@@ -424,9 +329,8 @@ mod tests {
                 pending_per_address: 100,
             }),
             metrics,
-            vanished: Duration::from_secs(20),
         };
-        tokio::spawn(listener.serve(Protocol::Http, door.clone(), echo));
+        tokio::spawn(listener.serve(Protocol::Http, door.clone(), echo, std::future::pending()));
         (address, door)
     }
 
@@ -473,12 +377,16 @@ mod tests {
         let (_, door) = open(10);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let to = listener.address();
-        tokio::spawn(
-            listener.serve(Protocol::Rtmp, door.clone(), |_, incoming| async move {
-                drop(incoming.socket);
-                panic!("on purpose");
-            }),
-        );
+        let handler = |_, incoming: Incoming| async move {
+            drop(incoming.socket);
+            panic!("on purpose");
+        };
+        tokio::spawn(listener.serve(
+            Protocol::Rtmp,
+            door.clone(),
+            handler,
+            std::future::pending(),
+        ));
         assert!(exchange(to).await.is_err());
         let rtmp = door.metrics.traffic(Protocol::Rtmp);
         let start = Instant::now();
@@ -489,51 +397,6 @@ mod tests {
         assert_eq!(door.metrics.panics.get(), 1);
         assert!(exchange(to).await.is_err(), "the listener goes on");
         assert_eq!(rtmp.accepted.get(), 2);
-    }
-
-    #[test]
-    fn a_port_in_use_is_named() {
-        let first = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        let error = Listener::bind(first.address(), false).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(&first.address().to_string()), "{text}");
-        assert!(text.contains("another program"), "{text}");
-    }
-
-    #[test]
-    fn a_service_without_the_network_is_told_what_to_enable() {
-        let error = |address: &str| BindError {
-            address: address.parse().unwrap(),
-            source: io::Error::from_raw_os_error(Errno::EAFNOSUPPORT as i32),
-        };
-        let everywhere = error("[::]:1935");
-        assert!(everywhere.is_forbidden());
-        assert!(everywhere.to_string().contains("crtmpserver.socket"));
-        assert!(error("[::1]:1935").to_string().contains("no IPv6"));
-    }
-
-    #[test]
-    fn both_wildcards_can_be_listed() {
-        let port = Listener::bind("127.0.0.1:0".parse().unwrap(), false)
-            .unwrap()
-            .address()
-            .port();
-        let both = [
-            SocketAddr::from(([0, 0, 0, 0], port)),
-            format!("[::]:{port}").parse().unwrap(),
-        ];
-        assert_eq!(Listener::bind_all(&both).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn only_a_listening_socket_is_inherited() {
-        let good = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = good.local_addr().unwrap();
-        assert_eq!(Listener::inherit(good.into()).unwrap().address(), address);
-        let file = File::open("/dev/null").unwrap();
-        assert!(Listener::inherit(file.into()).is_err());
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(Listener::inherit(udp.into()).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! with [`Outlet::play`], which returns a [`Playing`] to keep.
 
 mod admission;
+mod bind;
 mod fanout;
 mod listener;
 mod outlet;
@@ -24,8 +25,9 @@ mod socket;
 mod tests;
 
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
+pub use bind::{BindError, Bound, Listener, Rebound};
 pub use fanout::Bell;
-pub use listener::{BindError, Door, Incoming, Listener};
+pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
 pub use pacing::Latency;
 pub use player::{Announce, Play};

@@ -42,21 +42,26 @@ const STARVED: Duration = Duration::from_millis(100);
 /// The merge time of one shard, now.
 #[derive(Debug)]
 pub(super) struct Pacing {
-    latency: Latency,
+    latency: Cell<Latency>,
     level: Cell<usize>,
 }
 
 impl Pacing {
     pub(super) const fn new(latency: Latency) -> Self {
         Self {
-            latency,
+            latency: Cell::new(latency),
             level: Cell::new(0),
         }
     }
 
+    /// The operator chose anew.
+    pub(super) fn set(&self, latency: Latency) {
+        self.latency.set(latency);
+    }
+
     /// How long frames may collect; zero writes each at once.
     pub(super) fn merge(&self) -> Duration {
-        match self.latency {
+        match self.latency.get() {
             Latency::Fixed(time) => time.min(MAX_MERGE),
             Latency::Auto => LEVELS.get(self.level.get()).copied().unwrap_or(MAX_MERGE),
         }
@@ -124,6 +129,12 @@ mod tests {
         }
         assert_eq!(pacing.merge(), Duration::from_millis(100));
         assert_eq!(fixed(0).merge(), Duration::ZERO);
+        pacing.set(Latency::Auto);
+        assert_ne!(
+            pacing.merge(),
+            Duration::from_millis(100),
+            "until it is chosen anew"
+        );
         assert_eq!(fixed(60_000).merge(), MAX_MERGE);
     }
 }

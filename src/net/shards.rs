@@ -3,7 +3,7 @@
 //! What a connection shares with the others of its shard needs no lock, and a stream wakes a shard
 //! once for all its viewers there. A task that panics ends alone: it is counted and logged.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,6 +47,14 @@ enum Phase {
 pub struct Shards {
     handles: Vec<Handle>,
     phase: watch::Sender<Phase>,
+    bounds: watch::Sender<Bounds>,
+}
+
+/// What a reload changes.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    limits: Limits,
+    latency: Latency,
 }
 
 #[derive(Debug)]
@@ -60,7 +68,7 @@ struct Handle {
 #[derive(Debug)]
 pub struct Shard {
     index: usize,
-    limits: Limits,
+    limits: Cell<Limits>,
     metrics: Arc<Metrics>,
     phase: watch::Receiver<Phase>,
     buffer: RefCell<Vec<u8>>,
@@ -80,11 +88,13 @@ impl Shards {
         metrics: &Arc<Metrics>,
     ) -> io::Result<Arc<Self>> {
         let (phase, _) = watch::channel(Phase::Running);
+        let (bounds, _) = watch::channel(Bounds { limits, latency });
         let mut handles = Vec::new();
         for index in 0..count.max(1) {
             let (jobs, mut queue) = mpsc::channel::<Job>(SHARD_QUEUE);
             let metrics = Arc::clone(metrics);
             let mut phases = phase.subscribe();
+            let mut new_bounds = bounds.subscribe();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 // A turn of the runtime is up to 61 tasks of the set: sockets and timers are looked at
@@ -97,7 +107,7 @@ impl Shards {
                 .spawn(move || {
                     let shard = Rc::new(Shard {
                         index,
-                        limits,
+                        limits: Cell::new(limits),
                         metrics,
                         phase: phases.clone(),
                         buffer: RefCell::new(vec![0; READ_BUFFER]),
@@ -116,6 +126,9 @@ impl Shards {
                                     None => break,
                                 },
                                 _ = phases.wait_for(|p| *p == Phase::Over) => break,
+                                Ok(()) = new_bounds.changed() => {
+                                    shard.set_bounds(*new_bounds.borrow_and_update());
+                                }
                             }
                         }
                     });
@@ -126,7 +139,23 @@ impl Shards {
                 thread: Mutex::new(Some(thread)),
             });
         }
-        Ok(Arc::new(Self { handles, phase }))
+        Ok(Arc::new(Self {
+            handles,
+            phase,
+            bounds,
+        }))
+    }
+
+    /// New bounds: deadlines of sending and the latency at once, the others for connections that come
+    /// from now on. Each shard takes them at its next turn.
+    pub fn set_bounds(&self, limits: Limits, latency: Latency) {
+        self.bounds.send_replace(Bounds { limits, latency });
+    }
+
+    /// The bounds that hold now.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.bounds.borrow().limits
     }
 
     /// How many there are; at least one.
@@ -234,8 +263,13 @@ impl Shard {
 
     /// The bounds that the configuration set.
     #[must_use]
-    pub const fn limits(&self) -> &Limits {
-        &self.limits
+    pub const fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    fn set_bounds(&self, bounds: Bounds) {
+        self.limits.set(bounds.limits);
+        self.pacing.set(bounds.latency);
     }
 
     /// The process's counters.

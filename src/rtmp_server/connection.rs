@@ -82,7 +82,7 @@ pub(super) async fn serve(
         return;
     };
     let config = ServerConfig {
-        limits: *shard.limits(),
+        limits: shard.limits(),
         chunk_size: OUT_CHUNK_SIZE,
         window: WINDOW,
         random,

@@ -72,7 +72,7 @@ impl Connection {
                 self.identity = identity;
                 let mut extra = Vec::new();
                 if let Some(hello) = hello
-                    && self.server.policy.secret().is_some()
+                    && self.server.policy.has_secret()
                 {
                     match Login::begin(hello, self.server.cluster.path()) {
                         Ok((login, welcome)) => {

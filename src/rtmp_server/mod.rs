@@ -13,8 +13,8 @@ mod publishing;
 mod viewing;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use budget::Budget;
@@ -25,6 +25,15 @@ use crate::limits::MAX_REASSEMBLY_TOTAL;
 use crate::net::{Incoming, Shard};
 use crate::relay::{Hub, JoinMode};
 
+/// How viewers are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Viewers {
+    /// Where a viewer begins.
+    pub join: JoinMode,
+    /// How long a player waits for a stream that is not there yet.
+    pub wait: Duration,
+}
+
 /// What all RTMP connections of a server share.
 pub struct RtmpServer {
     /// The streams.
@@ -33,10 +42,7 @@ pub struct RtmpServer {
     pub policy: Arc<Policy>,
     /// The servers above and below this one.
     pub cluster: Arc<Cluster>,
-    /// Where a viewer begins.
-    pub join: JoinMode,
-    /// How long a player waits for a stream that is not there yet.
-    pub wait: Duration,
+    viewers: Mutex<Viewers>,
     connections: AtomicU64,
     budget: Arc<Budget>,
 }
@@ -48,18 +54,27 @@ impl RtmpServer {
         hub: Arc<Hub>,
         policy: Arc<Policy>,
         cluster: Arc<Cluster>,
-        join: JoinMode,
-        wait: Duration,
+        viewers: Viewers,
     ) -> Self {
         Self {
             hub,
             policy,
             cluster,
-            join,
-            wait,
+            viewers: Mutex::new(viewers),
             connections: AtomicU64::new(1),
             budget: Budget::new(MAX_REASSEMBLY_TOTAL),
         }
+    }
+
+    /// How a viewer is served who begins now.
+    #[must_use]
+    pub fn viewers(&self) -> Viewers {
+        *self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How viewers are served who begin from now on.
+    pub fn set_viewers(&self, viewers: Viewers) {
+        *self.viewers.lock().unwrap_or_else(PoisonError::into_inner) = viewers;
     }
 
     /// Serves one connection until it ends.

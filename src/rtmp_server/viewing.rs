@@ -58,7 +58,7 @@ impl Connection {
             id: stream,
             name,
             asked: now,
-            state: State::Waits(now.checked_add(self.server.wait).unwrap_or(now)),
+            state: State::Waits(now.checked_add(self.server.viewers().wait).unwrap_or(now)),
         });
         self.hub_watch
             .get_or_insert_with(|| self.server.hub.watch(self.bell.clone()));
@@ -142,7 +142,7 @@ impl Connection {
                     Rendition::RtmpPlain
                 },
                 message_stream: viewing.id,
-                join: self.server.join,
+                join: self.server.viewers().join,
                 watching: if is_mirror {
                     Protocol::Mirror
                 } else {

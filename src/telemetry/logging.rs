@@ -7,15 +7,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS};
 
@@ -231,22 +232,45 @@ pub fn init(filter: &str, form: Form) -> Result<(), String> {
         (false, true) => Look::Coloured,
         (false, false) => Look::Plain,
     };
+    let (filter, handle) = reload::Layer::new(filter);
     let subscriber = subscriber(filter, look, std::io::stderr);
     // Fails only when there is one already.
-    drop(tracing::subscriber::set_global_default(subscriber));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        drop(FILTER.set(handle));
+    }
     Ok(())
 }
 
-fn subscriber<W>(filter: EnvFilter, look: Look, writer: W) -> impl Subscriber
+/// The filter of the process, to be exchanged.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs by another filter from now on, where [`init`] began to log.
+///
+/// # Errors
+/// The filter is none.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let filter = parse_filter(filter)?;
+    match FILTER.get() {
+        Some(handle) => handle.reload(filter).map_err(|e| e.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn subscriber<W>(
+    filter: impl Layer<Registry> + Send + Sync,
+    look: Look,
+    writer: W,
+) -> impl Subscriber
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false)
-        .event_format(Lines { look })
-        .finish()
+        // A full disk behind standard error costs lines. To complain of it there would end the thread.
+        .log_internal_errors(false)
+        .event_format(Lines { look });
+    tracing_subscriber::registry().with(filter).with(lines)
 }
 
 /// Whether `filter` is one that [`init`] takes.

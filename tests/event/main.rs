@@ -9,6 +9,7 @@
 )]
 
 mod network;
+mod reload;
 mod survival;
 mod trust;
 mod world;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use crtmpserver::auth::{Networks, passwd};
-use crtmpserver::config::{MasterUrl, Mirror, Role, Settings};
+use crtmpserver::config::{self, Loaded, MasterUrl, Mirror, Role, Settings, Sources};
 use crtmpserver::daemon::Server;
+use crtmpserver::daemon::reload::{Outcome, Reloader};
 use crtmpserver::limits::Limits;
 use crtmpserver::relay::Hub;
 use crtmpserver::rtmp::adobe;
@@ -18,6 +19,8 @@ use crtmpserver::rtmp::server::PublishKind;
 use crtmpserver::rtmp_client::{Ended, Session};
 use crtmpserver::system::random;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -70,7 +73,9 @@ pub(crate) fn mirror_of(master: SocketAddr, folder: &Path) -> Settings {
 /// A server that runs until it is stopped or dropped.
 pub(crate) struct Running {
     pub(crate) rtmp: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) hub: Arc<Hub>,
+    reloader: Reloader,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -79,7 +84,9 @@ impl Running {
     pub(crate) fn start(settings: Settings) -> Self {
         let server = Server::open(settings).unwrap();
         let rtmp = server.rtmp_addresses()[0];
+        let http = server.http_addresses()[0];
         let hub = Arc::clone(server.hub());
+        let reloader = server.reloader();
         let (stop, mut stopped) = watch::channel(false);
         let stopping = async move {
             let _ = stopped.wait_for(|s| *s).await;
@@ -87,10 +94,33 @@ impl Running {
         let task = tokio::spawn(server.serve(|| {}, stopping));
         Self {
             rtmp,
+            http,
             hub,
+            reloader,
             stop,
             task: Some(task),
         }
+    }
+
+    /// As at SIGHUP, with these settings for those of the file.
+    pub(crate) async fn reload(&self, settings: Settings) -> Outcome {
+        let loaded = Loaded {
+            settings,
+            ..config::load(&Sources::default()).unwrap()
+        };
+        timeout(PATIENCE, self.reloader.apply(loaded))
+            .await
+            .unwrap()
+    }
+
+    /// What `/healthz` answers.
+    pub(crate) async fn health(&self) -> String {
+        let mut socket = TcpStream::connect(self.http).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub(crate) async fn stop(mut self) {

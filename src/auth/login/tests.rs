@@ -151,7 +151,7 @@ fn the_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
     };
     std::fs::write(&path, line("ann", "salt")).unwrap();
     let now = Instant::now();
-    let logins = Logins::open(&path, now).unwrap();
+    let logins = Logins::open(&path, None, now).unwrap();
     let salt_of_bob = || {
         let query = adobe::Query {
             user: Some("bob"),
@@ -167,5 +167,5 @@ fn the_file_is_read_again_when_it_changes_and_a_bad_one_changes_nothing() {
     assert!(salt_of_bob(), "a bad file keeps the users there were");
     std::fs::remove_file(&path).unwrap();
     assert!(salt_of_bob(), "a missing file too");
-    assert!(Logins::open(&path, now).is_err());
+    assert!(Logins::open(&path, None, now).is_err());
 }

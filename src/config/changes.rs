@@ -1,0 +1,282 @@
+//! What differs between two configurations, key by key, and when a difference takes effect.
+
+use std::fmt;
+
+use super::settings::{
+    Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server, Settings, Takeover,
+};
+use super::value::{Size, Span};
+use crate::limits::Limits;
+
+/// When a key that was changed takes effect without a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// With the reload, for what is there too.
+    AtOnce,
+    /// With the reload, for connections, players and streams that come from then on.
+    ForNew,
+    /// A socket is opened or closed; its connections stay.
+    Listener,
+    /// With the next start.
+    Restart,
+    /// Never: another process bound the socket. Only said of a change, never of a key.
+    Passed,
+}
+
+impl Effect {
+    /// As the documents spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at once",
+            Self::ForNew => "for who comes",
+            Self::Listener => "new before old",
+            Self::Restart => "restart",
+            Self::Passed => "never",
+        }
+    }
+}
+
+/// A key of the configuration.
+pub struct Key {
+    /// With dots, as the file has it.
+    pub name: &'static str,
+    /// When a change of it takes effect.
+    pub effect: Effect,
+    value: fn(&Settings) -> String,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// When it takes effect.
+    pub effect: Effect,
+    /// From what to what, in words.
+    pub what: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.what)
+    }
+}
+
+/// The keys whose values differ, in the order of the documents. Never a secret: those are in files, and
+/// the keys name only the files.
+#[must_use]
+pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
+    // A setting that is added is not forgotten below.
+    let Settings {
+        role: _,
+        listen: Listen { rtmp: _, http: _ },
+        applications: _,
+        publish:
+            Publish {
+                users: _,
+                takeover: _,
+                networks: _,
+            },
+        play: Play {
+            networks: _,
+            wait: _,
+        },
+        secret_file: _,
+        mirror: _,
+        relay:
+            Relay {
+                log_bytes: _,
+                log_time: _,
+                log_frames: _,
+                grace: _,
+                join: _,
+                join_max: _,
+                latency: _,
+            },
+        limits:
+            Limits {
+                max_connections: _,
+                max_pending_per_address: _,
+                max_pending: _,
+                handshake_timeout: _,
+                connect_timeout: _,
+                idle_timeout: _,
+                publish_timeout: _,
+                ping_after: _,
+                silence_timeout: _,
+                send_timeout: _,
+                min_chunk_size: _,
+                max_audio: _,
+                max_video: _,
+                max_streams: _,
+            },
+        log: Log {
+            level: _,
+            format: _,
+        },
+        server: Server {
+            threads: _,
+            stop_grace: _,
+        },
+        lack: _,
+    } = new;
+    if let Some(Mirror {
+        master: _,
+        streams: _,
+    }) = &new.mirror
+    {}
+    let differs = |key: &Key| {
+        let (from, to) = ((key.value)(old), (key.value)(new));
+        (from != to).then(|| Change {
+            key: key.name.to_owned(),
+            effect: key.effect,
+            what: format!("{from} -> {to}"),
+        })
+    };
+    KEYS.iter().filter_map(differs).collect()
+}
+
+const fn at_once(name: &'static str, value: fn(&Settings) -> String) -> Key {
+    key(name, Effect::AtOnce, value)
+}
+
+const fn for_new(name: &'static str, value: fn(&Settings) -> String) -> Key {
+    key(name, Effect::ForNew, value)
+}
+
+const fn key(name: &'static str, effect: Effect, value: fn(&Settings) -> String) -> Key {
+    Key {
+        name,
+        effect,
+        value,
+    }
+}
+
+/// Every key there is.
+pub const KEYS: &[Key] = &[
+    key("role", Effect::Restart, |s| s.role.to_string()),
+    for_new("applications", |s| {
+        list(s.applications.names().map(|n| &**n))
+    }),
+    for_new("aliases", |s| {
+        list(s.applications.aliases().map(|(a, n)| format!("{a}={n}")))
+    }),
+    key("listen.rtmp", Effect::Listener, |s| list(&s.listen.rtmp)),
+    key("listen.http", Effect::Listener, |s| list(&s.listen.http)),
+    for_new("publish.users", |s| file(s.publish.users.as_ref())),
+    for_new("publish.networks", |s| s.publish.networks.to_string()),
+    for_new("publish.takeover", |s| {
+        match s.publish.takeover {
+            Takeover::Silent => "silent",
+            Takeover::Always => "always",
+            Takeover::Never => "never",
+        }
+        .to_owned()
+    }),
+    for_new("play.networks", |s| s.play.networks.to_string()),
+    for_new("play.wait", |s| Span(s.play.wait).to_string()),
+    for_new("master.secret_file", |s| {
+        file(s.secret_file.as_ref().filter(|_| !s.role.is_mirror()))
+    }),
+    at_once("mirror.master", |s| {
+        let master = s.mirror.as_ref().map(|m| m.master.to_string());
+        master.unwrap_or_else(none)
+    }),
+    for_new("mirror.secret_file", |s| {
+        file(s.secret_file.as_ref().filter(|_| s.role.is_mirror()))
+    }),
+    at_once("mirror.streams", |s| {
+        list(s.mirror.iter().flat_map(|m| &m.streams))
+    }),
+    at_once("relay.log_bytes", |s| size(s.relay.log_bytes)),
+    at_once("relay.log_time", |s| Span(s.relay.log_time).to_string()),
+    at_once("relay.log_frames", |s| s.relay.log_frames.to_string()),
+    at_once("relay.grace", |s| {
+        let grace = s.relay.grace.map(|d| Span(d).to_string());
+        grace.unwrap_or_else(|| "unlimited".to_owned())
+    }),
+    for_new("relay.join", |s| {
+        match s.relay.join {
+            Join::Gop => "gop",
+            Join::Keyframe => "keyframe",
+        }
+        .to_owned()
+    }),
+    at_once("relay.latency", |s| {
+        let latency = s.relay.latency.map(|d| Span(d).to_string());
+        latency.unwrap_or_else(auto)
+    }),
+    for_new("relay.join_max", |s| Span(s.relay.join_max).to_string()),
+    for_new("limits.max_connections", |s| {
+        s.limits.max_connections.to_string()
+    }),
+    for_new("limits.max_pending_per_address", |s| {
+        s.limits.max_pending_per_address.to_string()
+    }),
+    for_new("limits.max_pending", |s| s.limits.max_pending.to_string()),
+    for_new("limits.max_streams", |s| s.limits.max_streams.to_string()),
+    for_new("limits.handshake_timeout", |s| {
+        Span(s.limits.handshake_timeout).to_string()
+    }),
+    for_new("limits.connect_timeout", |s| {
+        Span(s.limits.connect_timeout).to_string()
+    }),
+    for_new("limits.idle_timeout", |s| {
+        Span(s.limits.idle_timeout).to_string()
+    }),
+    for_new("limits.publish_timeout", |s| {
+        Span(s.limits.publish_timeout).to_string()
+    }),
+    for_new("limits.ping_after", |s| {
+        Span(s.limits.ping_after).to_string()
+    }),
+    for_new("limits.silence_timeout", |s| {
+        Span(s.limits.silence_timeout).to_string()
+    }),
+    at_once("limits.send_timeout", |s| {
+        Span(s.limits.send_timeout).to_string()
+    }),
+    for_new("limits.min_chunk_size", |s| {
+        s.limits.min_chunk_size.to_string()
+    }),
+    for_new("limits.max_audio", |s| size(s.limits.max_audio)),
+    for_new("limits.max_video", |s| size(s.limits.max_video)),
+    at_once("log.level", |s| s.log.level.clone()),
+    key("log.format", Effect::Restart, |s| {
+        match s.log.format {
+            LogFormat::Auto => "auto",
+            LogFormat::Text => "text",
+            LogFormat::Journal => "journal",
+        }
+        .to_owned()
+    }),
+    key("server.threads", Effect::Restart, |s| {
+        let threads = s.server.threads.map(|n| n.to_string());
+        threads.unwrap_or_else(auto)
+    }),
+    at_once("server.stop_grace", |s| {
+        Span(s.server.stop_grace).to_string()
+    }),
+];
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+fn size(bytes: usize) -> String {
+    Size(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string()
+}
+
+fn file(path: Option<&std::path::PathBuf>) -> String {
+    path.map_or_else(none, |path| path.display().to_string())
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    format!("[{}]", items.join(", "))
+}

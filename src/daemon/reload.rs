@@ -1,0 +1,179 @@
+//! Reading the configuration again while the server runs: all of it is taken over, or nothing.
+//!
+//! [`Reloader::reload`] reads the same sources as the start did, and every file with users or secrets.
+//! Whatever may fail comes first (reading, checking, binding new listeners); then what runs is changed
+//! in one go, without a pause for anyone who is connected.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::auth::{NewRules, Policy};
+use crate::config::{self, Change, Effect, Loaded, Problem, Sources};
+
+/// What changed, with the keys that wait for a restart among it; or why nothing did.
+pub type Outcome = Result<Vec<Change>, Vec<Problem>>;
+
+/// Everything that could fail before the server itself is asked has not.
+pub(super) struct Order {
+    pub(super) loaded: Loaded,
+    pub(super) rules: NewRules,
+    pub(super) answer: oneshot::Sender<Outcome>,
+}
+
+/// Makes a server read its configuration again; for whoever is told to: a signal, a control socket.
+#[derive(Clone)]
+pub struct Reloader {
+    sources: Option<Sources>,
+    policy: Arc<Policy>,
+    orders: mpsc::Sender<Order>,
+    /// One at a time, so that the one that is read last is the one that holds.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        sources: Option<Sources>,
+        policy: Arc<Policy>,
+        orders: mpsc::Sender<Order>,
+        turn: Arc<Mutex<()>>,
+    ) -> Self {
+        Self {
+            sources,
+            policy,
+            orders,
+            turn,
+        }
+    }
+
+    /// Reads the configuration again and takes it over. The log tells the outcome in any case.
+    ///
+    /// # Errors
+    /// Every problem there is; what ran goes on as it was.
+    pub async fn reload(&self) -> Outcome {
+        let _turn = self.turn.lock().await;
+        let outcome = match self.read().await {
+            Ok(loaded) => self.order(loaded).await,
+            Err(problems) => Err(problems),
+        };
+        tell(&outcome);
+        outcome
+    }
+
+    /// Takes over settings that are not read from anywhere.
+    ///
+    /// # Errors
+    /// As [`Reloader::reload`].
+    pub async fn apply(&self, loaded: Loaded) -> Outcome {
+        let _turn = self.turn.lock().await;
+        let outcome = self.order(loaded).await;
+        tell(&outcome);
+        outcome
+    }
+
+    async fn read(&self) -> Result<Loaded, Vec<Problem>> {
+        let Some(sources) = self.sources.clone() else {
+            return Err(one("", "this server was given its settings by a program"));
+        };
+        // A file system that hangs must not hold up the accept loops.
+        tokio::task::spawn_blocking(move || config::load(&sources))
+            .await
+            .unwrap_or_else(|e| Err(one("", &format!("it could not be read: {e}"))))
+    }
+
+    async fn order(&self, loaded: Loaded) -> Outcome {
+        let prepared = {
+            let (settings, policy) = (loaded.settings.clone(), Arc::clone(&self.policy));
+            tokio::task::spawn_blocking(move || {
+                let (config, _) = settings.policy()?;
+                policy.prepare(config, Instant::now())
+            })
+            .await
+        };
+        let rules = match prepared {
+            Ok(Ok(rules)) => rules,
+            Ok(Err(error)) => return Err(one("", &error.to_string())),
+            Err(error) => return Err(one("", &error.to_string())),
+        };
+        let (answer, answered) = oneshot::channel();
+        let order = Order {
+            loaded,
+            rules,
+            answer,
+        };
+        let stops = || one("", "the server stops");
+        self.orders.send(order).await.map_err(|_| stops())?;
+        answered.await.unwrap_or_else(|_| Err(stops()))
+    }
+}
+
+fn one(key: &str, message: &str) -> Vec<Problem> {
+    vec![Problem {
+        place: String::new(),
+        key: key.to_owned(),
+        message: message.to_owned(),
+    }]
+}
+
+/// One line for what changed, one for what waits, or one for each problem.
+fn tell(outcome: &Outcome) {
+    let changes = match outcome {
+        Ok(changes) => changes,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(
+                    code = "reload",
+                    "reload refused, what ran goes on: {problem}"
+                );
+            }
+            return;
+        }
+    };
+    let with = |effects: &[Effect]| {
+        let of = changes.iter().filter(|c| effects.contains(&c.effect));
+        of.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let done = with(&[Effect::AtOnce, Effect::ForNew, Effect::Listener]);
+    if done.is_empty() {
+        tracing::info!(code = "reload", "configuration read again, nothing changed");
+    } else {
+        tracing::info!(
+            code = "reload",
+            "configuration read again: {}",
+            done.join("; ")
+        );
+    }
+    let waits = with(&[Effect::Restart]);
+    if !waits.is_empty() {
+        tracing::warn!(
+            code = "reload",
+            "this waits for `systemctl restart crtmpserver`: {}",
+            waits.join("; ")
+        );
+    }
+    let passed = with(&[Effect::Passed]);
+    if !passed.is_empty() {
+        tracing::warn!(
+            code = "reload",
+            "this has no effect, its socket is held by its socket unit: {}",
+            passed.join("; ")
+        );
+    }
+}
+
+/// A future that reloads at each SIGHUP, for ever. From this call on the signal ends nothing.
+///
+/// # Errors
+/// The system takes no handler.
+pub fn on_hangup(reloader: Reloader) -> io::Result<impl Future<Output = ()>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            // What came of it is in the log.
+            drop(reloader.reload().await);
+        }
+    })
+}

@@ -1,0 +1,423 @@
+//! What serves: the listeners, the link to the master, and all that a reload changes while they go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
+
+use super::reload::{Order, Outcome};
+use crate::auth::Policy;
+use crate::cluster::{Cluster, Link};
+use crate::config::{self, Change, Effect, Problem, Settings};
+use crate::edge::{Edge, EdgeConfig, MASTER};
+use crate::http::{self, Missing, Web};
+use crate::limits::RESERVED_DESCRIPTORS;
+use crate::net::{Admission, AdmissionLimits, Bound, Door, Latency, Listener, Shards};
+use crate::relay::Hub;
+use crate::rtmp_server::{RtmpServer, Viewers};
+use crate::system;
+use crate::telemetry::health::Health;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::{Metrics, Protocol};
+
+/// When to ask again a mirror that has no link to its master.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What all of it shares.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) hub: Arc<Hub>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
+}
+
+/// See the module.
+pub(super) struct Running {
+    /// What runs; of what waits for a restart, what it was at the start.
+    settings: Settings,
+    /// Said already.
+    warnings: Vec<String>,
+    parts: Parts,
+    pub(super) shards: Arc<Shards>,
+    door: Door,
+    rtmp: Arc<RtmpServer>,
+    web: Arc<Web>,
+    /// For the links of the start page; 0 is none.
+    rtmp_port: Arc<AtomicU16>,
+    listeners: Vec<Listening>,
+    tasks: JoinSet<io::Result<()>>,
+    edge: Option<Arc<Edge>>,
+    work: JoinSet<()>,
+}
+
+/// A listener that serves until this is dropped; then it takes whoever is connected and ends.
+struct Listening {
+    protocol: Protocol,
+    address: SocketAddr,
+    bound: Bound,
+    _close: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// Starts the shards. Nothing is accepted yet.
+    ///
+    /// # Errors
+    /// The system gives no threads or no event queue.
+    pub(super) fn start(
+        settings: Settings,
+        warnings: Vec<String>,
+        parts: Parts,
+    ) -> io::Result<Self> {
+        let threads = settings
+            .server
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok());
+        let shards = Shards::start(
+            threads.map_or(1, usize::from),
+            settings.limits,
+            latency(&settings),
+            &parts.metrics,
+        )?;
+        let door = Door {
+            shards: Arc::clone(&shards),
+            admission: Admission::new(admission(&settings)?),
+            metrics: Arc::clone(&parts.metrics),
+        };
+        let rtmp = Arc::new(RtmpServer::new(
+            Arc::clone(&parts.hub),
+            Arc::clone(&parts.policy),
+            Arc::clone(&parts.cluster),
+            viewers(&settings),
+        ));
+        let rtmp_port = Arc::new(AtomicU16::new(0));
+        let web = Arc::new(web(&parts, &rtmp, &rtmp_port));
+        Ok(Self {
+            settings,
+            warnings,
+            parts,
+            shards,
+            door,
+            rtmp,
+            web,
+            rtmp_port,
+            listeners: Vec::new(),
+            tasks: JoinSet::new(),
+            edge: None,
+            work: JoinSet::new(),
+        })
+    }
+
+    /// Accepts, and links to the master.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn serve(&mut self, rtmp: Vec<Listener>, http: Vec<Listener>) -> io::Result<()> {
+        for listener in rtmp {
+            self.listen(Protocol::Rtmp, listener)?;
+        }
+        for listener in http {
+            self.listen(Protocol::Http, listener)?;
+        }
+        self.note_port();
+        self.link();
+        Ok(())
+    }
+
+    /// Why it cannot go on: a listener ends by itself only when the system took its event queue away.
+    pub(super) async fn failed(&mut self) -> io::Error {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Ok(()))) => {} // closed by a reload
+                Some(Ok(Err(error))) => return error,
+                Some(Err(error)) => return JoinError::into(error),
+                None => return io::Error::other("no listener is left"),
+            }
+        }
+    }
+
+    /// Ends all of it, the connections within the grace time. Gives how many were dropped.
+    pub(super) async fn finish(mut self) -> usize {
+        self.tasks.shutdown().await;
+        self.work.shutdown().await;
+        self.shards.finish(self.settings.server.stop_grace).await
+    }
+
+    fn listen(&mut self, protocol: Protocol, listener: Listener) -> io::Result<()> {
+        let (bound, address) = (listener.bound()?, listener.address());
+        let (close, closed) = oneshot::channel::<()>();
+        let closed = async move {
+            let _ = closed.await;
+        };
+        let door = self.door.clone();
+        if protocol == Protocol::Rtmp {
+            let rtmp = Arc::clone(&self.rtmp);
+            self.tasks.spawn(listener.serve(
+                protocol,
+                door,
+                move |shard, incoming| Arc::clone(&rtmp).serve(shard, incoming),
+                closed,
+            ));
+        } else {
+            let web = Arc::clone(&self.web);
+            self.tasks.spawn(listener.serve(
+                protocol,
+                door,
+                move |shard, incoming| http::connection(shard, incoming, Arc::clone(&web)),
+                closed,
+            ));
+        }
+        self.listeners.push(Listening {
+            protocol,
+            address,
+            bound,
+            _close: close,
+        });
+        Ok(())
+    }
+
+    fn note_port(&self) {
+        let rtmp = self
+            .listeners
+            .iter()
+            .find(|l| l.protocol == Protocol::Rtmp)
+            .map_or(0, |l| l.address.port());
+        self.rtmp_port.store(rtmp, Ordering::Relaxed);
+    }
+
+    /// Sees to it that there is the link that the settings ask for, and no other.
+    fn link(&mut self) {
+        let lack = self.settings.lack();
+        let mirror = self.settings.mirror.as_ref().filter(|_| lack.is_none());
+        let wanted = mirror.map(|mirror| EdgeConfig {
+            master: mirror.master.address(),
+            secret: self.parts.policy.secret(),
+            streams: mirror.streams.clone(),
+            limits: self.settings.limits,
+        });
+        if let (Some(edge), Some(config)) = (&self.edge, &wanted)
+            && edge.change(config)
+        {
+            return;
+        }
+        if let Some(edge) = self.edge.take() {
+            edge.end();
+        }
+        while self.work.try_join_next().is_some() {}
+        let (now, cluster) = (Instant::now(), &self.parts.cluster);
+        let name = self.settings.mirror.as_ref().map(|m| m.master.to_string());
+        if let Some(lack) = lack {
+            let why = lack.to_string();
+            cluster.set_master(name, Some(&why), now);
+            self.parts.health.trouble(MASTER, why);
+        } else if let Some(config) = wanted {
+            // A foreign master announces nothing: each of its streams is pulled by itself.
+            let link = config.secret.as_ref().map(|_| "not tried yet");
+            cluster.set_master(name, link, now);
+            let edge = Edge::new(
+                config,
+                (Arc::clone(&self.parts.hub), Arc::clone(cluster)),
+                Arc::clone(&self.shards),
+                (
+                    Arc::clone(&self.parts.metrics),
+                    Arc::clone(&self.parts.health),
+                ),
+            );
+            self.work.spawn(Arc::clone(&edge).run());
+            self.edge = Some(edge);
+        }
+    }
+
+    /// Does what an order wants, or nothing of it.
+    pub(super) fn obey(&mut self, order: Order) {
+        let Order {
+            loaded,
+            rules,
+            answer,
+        } = order;
+        let outcome = self.change(loaded.settings, rules, &loaded.warnings);
+        // Whoever asked may be gone.
+        drop(answer.send(outcome));
+    }
+
+    fn change(
+        &mut self,
+        mut new: Settings,
+        rules: crate::auth::NewRules,
+        warnings: &[String],
+    ) -> Outcome {
+        if new.role != self.settings.role {
+            return Err(vec![problem(
+                "role",
+                format!(
+                    "a running server stays what it is, a {}; as a {} it begins with `systemctl restart crtmpserver`",
+                    self.settings.role, new.role
+                ),
+            )]);
+        }
+        let mut changes = config::changes(&self.settings, &new);
+        let rtmp = self.rebind(Protocol::Rtmp, &new.listen.rtmp)?;
+        let http = self.rebind(Protocol::Http, &new.listen.http)?;
+        let system = |e: io::Error| vec![problem("", format!("the system refuses: {e}"))];
+        let admission = admission(&new).map_err(system)?;
+        // From here on nothing can fail but for want of descriptors.
+        self.door.admission.set_limits(admission);
+        self.shards.set_bounds(new.limits, latency(&new));
+        self.parts.hub.set_config(new.hub());
+        self.rtmp.set_viewers(viewers(&new));
+        if new.log.level != self.settings.log.level
+            && let Err(message) = logging::set_filter(&new.log.level)
+        {
+            tracing::warn!(code = "reload", "log.level: {message}");
+        }
+        let contents = self.parts.policy.adopt(rules);
+        changes.extend(read_again(contents, &new));
+        for (protocol, rebound) in [(Protocol::Rtmp, rtmp), (Protocol::Http, http)] {
+            match rebound {
+                Some(rebound) => self.exchange(protocol, rebound).map_err(system)?,
+                None => changes.iter_mut().for_each(|c| {
+                    let passed = matches!(
+                        (protocol, c.key.as_str()),
+                        (Protocol::Rtmp, "listen.rtmp") | (Protocol::Http, "listen.http")
+                    );
+                    if passed {
+                        c.effect = Effect::Passed;
+                    }
+                }),
+            }
+        }
+        self.note_port();
+        // What waits for the restart differs until then, and is told at each reload.
+        new.log.format = self.settings.log.format;
+        new.server.threads = self.settings.server.threads;
+        self.settings = new;
+        self.link();
+        for warning in warnings.iter().filter(|w| !self.warnings.contains(w)) {
+            tracing::warn!("{warning}");
+        }
+        self.warnings = warnings.to_vec();
+        Ok(changes)
+    }
+
+    /// `None` when the sockets were passed to this process: they stay.
+    fn rebind(
+        &self,
+        protocol: Protocol,
+        addresses: &[SocketAddr],
+    ) -> Result<Option<crate::net::Rebound>, Vec<Problem>> {
+        let of = |same: bool| {
+            let all = self.listeners.iter();
+            all.filter(move |l| (l.protocol == protocol) == same)
+                .map(|l| &l.bound)
+                .collect::<Vec<_>>()
+        };
+        let own = of(true);
+        if own.iter().any(|bound| bound.is_inherited()) {
+            return Ok(None);
+        }
+        let key = match protocol {
+            Protocol::Rtmp => "listen.rtmp",
+            _ => "listen.http",
+        };
+        Listener::rebind(addresses, &own, &of(false))
+            .map(Some)
+            .map_err(|e| vec![problem(key, e.to_string())])
+    }
+
+    /// The new listeners accept before the old ones end.
+    fn exchange(&mut self, protocol: Protocol, rebound: crate::net::Rebound) -> io::Result<()> {
+        let mut kept = rebound.kept.into_iter();
+        let before = std::mem::take(&mut self.listeners);
+        let (stay, go): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|l| l.protocol != protocol || kept.next().unwrap_or(true));
+        self.listeners = stay;
+        for listener in rebound.opened {
+            self.listen(protocol, listener)?;
+        }
+        drop(go);
+        Ok(())
+    }
+}
+
+/// The files with secrets have other contents, under the same names.
+fn read_again(contents: crate::auth::Contents, settings: &Settings) -> Vec<Change> {
+    let change = |key: &str, what: String| Change {
+        key: key.to_owned(),
+        effect: Effect::ForNew,
+        what,
+    };
+    let secret = if settings.role.is_mirror() {
+        "mirror.secret_file"
+    } else {
+        "master.secret_file"
+    };
+    let secret = contents
+        .secret
+        .then(|| change(secret, "has another secret".to_owned()));
+    let users = contents.users.map(|count| {
+        let s = if count == 1 { "" } else { "s" };
+        change("publish.users", format!("has changed: {count} user{s}"))
+    });
+    secret.into_iter().chain(users).collect()
+}
+
+fn problem(key: &str, message: String) -> Problem {
+    Problem {
+        place: String::new(),
+        key: key.to_owned(),
+        message,
+    }
+}
+
+fn latency(settings: &Settings) -> Latency {
+    settings.relay.latency.map_or(Latency::Auto, Latency::Fixed)
+}
+
+const fn viewers(settings: &Settings) -> Viewers {
+    Viewers {
+        join: settings.join_mode(),
+        wait: settings.play.wait,
+    }
+}
+
+/// The bounds, as far as this process may have descriptors for them.
+fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
+    let limits = settings.limits;
+    let wanted = limits.max_connections.saturating_add(RESERVED_DESCRIPTORS);
+    let descriptors = system::raise_descriptor_limit(wanted as u64)?;
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    Ok(AdmissionLimits {
+        connections: limits
+            .max_connections
+            .min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)),
+        pending: limits.max_pending,
+        pending_per_address: limits.max_pending_per_address,
+    })
+}
+
+fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>) -> Web {
+    let policy = Arc::clone(&parts.policy);
+    let cluster = Arc::clone(&parts.cluster);
+    let rtmp = Arc::clone(rtmp);
+    let rtmp_port = Arc::clone(rtmp_port);
+    Web {
+        hub: Arc::clone(&parts.hub),
+        metrics: Arc::clone(&parts.metrics),
+        health: Arc::clone(&parts.health),
+        access: Box::new(move |peer| policy.may_read(peer)),
+        missing: Box::new(move |_| match cluster.link() {
+            Link::Down { .. } => Missing::NoMaster {
+                retry_after: RETRY_AFTER,
+            },
+            Link::None | Link::Up { .. } => Missing::NotLive,
+        }),
+        join: Box::new(move || rtmp.viewers().join),
+        rtmp_port: Box::new(move || Some(rtmp_port.load(Ordering::Relaxed)).filter(|p| *p > 0)),
+    }
+}
