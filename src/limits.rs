@@ -251,3 +251,10 @@ pub const AUDIO_ONLY_AFTER: u64 = 1_000;
 pub const MAX_CONFIG_FILE: u64 = 1 << 20;
 /// Problems of types and keys that one check reports.
 pub const MAX_CONFIG_PROBLEMS: usize = 100;
+
+/// What a service manager that does not read is still to be told; older notices give way.
+pub const MAX_NOTICES: usize = 8;
+/// The status line for the service manager is told anew at most this often.
+pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// A thread that has not gone round once in this time is reported; a shard goes round twice a second.
+pub const STANDSTILL: Duration = Duration::from_secs(10);

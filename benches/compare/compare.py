@@ -47,7 +47,7 @@ rtmp {{
 
 def ours(latency, protocol="rtmp"):
     def command(_):
-        words = [str(TARGET / "crtmpserver"), "--rtmp", f"127.0.0.1:{PORT}",
+        words = [str(TARGET / "crtmpserver"), "--allow-root", "--rtmp", f"127.0.0.1:{PORT}",
                  "--http", f"127.0.0.1:{HTTP}", "--set", "server.threads=1", "--log", "error"]
         return words + (["--set", f'relay.latency="{latency}"'] if latency else [])
     return {"command": command, "protocol": protocol}

@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! `crtmpserver [FILE]` runs the server, `check` tells what is wrong with a configuration, `passwd`
+//! `crtmpserver [--uid=USER] [FILE]` runs the server, `check` tells what is wrong with a configuration, `passwd`
 //! and `secret` make the files that hold users and the mirrors' secret, `stress` loads a server,
 //! `demo` shows it all. Exit codes are those of sysexits.
 
@@ -17,8 +17,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Flag, Loaded, Problem, Sources};
-use crate::daemon::EX_CONFIG;
-use crate::telemetry::logging;
+use crate::daemon::notify::Notifier;
+use crate::daemon::privileges::Wish;
+use crate::daemon::{self, EX_CONFIG};
+use crate::telemetry::logging::{self, Escaped};
 
 /// A usage error.
 const EX_USAGE: u8 = 64;
@@ -43,6 +45,22 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+/// As whom the server runs.
+#[derive(Debug, Default, Args)]
+struct ProcessArgs {
+    /// Started as root: the user to become once the ports are taken, a name or a number
+    #[arg(long, value_name = "USER")]
+    uid: Option<String>,
+    /// The group to go with it; without it, the user's own
+    #[arg(long, value_name = "GROUP", requires = "uid")]
+    gid: Option<String>,
+    /// Started as root: stay root, which is not safe; for containers and tests
+    #[arg(long, conflicts_with = "uid")]
+    allow_root: bool,
 }
 
 /// Where the settings come from.
@@ -110,7 +128,7 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        None => run(&cli.settings),
+        None => run(&cli.settings, cli.process),
         Some(Command::Check(args)) => check::run(&args),
         #[cfg(feature = "publish")]
         Some(Command::Passwd(args)) => passwd::run(&args),
@@ -121,23 +139,62 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: &SettingsArgs) -> ExitCode {
+fn run(args: &SettingsArgs, process: ProcessArgs) -> ExitCode {
+    let (notifier, unreachable) = Notifier::from_environment();
     let loaded = match load(args) {
         Ok(loaded) => loaded,
-        Err(problems) => return refuse(&problems),
+        Err(problems) => {
+            let more = match problems.len() {
+                0 | 1 => String::new(),
+                n => format!(" (the first of {n} problems)"),
+            };
+            if let Some(first) = problems.first() {
+                notifier.failed(&format!("{first}{more}"), None);
+            }
+            return refuse(&problems);
+        }
     };
     let log = &loaded.settings.log;
     if let Err(message) = logging::init(&log.level, log.format.into()) {
         output::error(&message);
         return ExitCode::from(EX_CONFIG);
     }
-    match crate::daemon::run(loaded) {
+    if let Some(why) = unreachable {
+        tracing::warn!(code = "notify", "{why}");
+    }
+    let process = daemon::Process {
+        wish: Wish {
+            uid: process.uid,
+            gid: process.gid,
+            allow_root: process.allow_root,
+        },
+        notifier,
+        line: with_user,
+    };
+    match daemon::run(loaded, &process) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
+            process.notifier.failed(&e.to_string(), e.errno());
             output::error(&e.to_string());
             ExitCode::from(e.exit_code())
         }
     }
+}
+
+/// What was typed, with a user.
+fn with_user(user: &str) -> String {
+    let mut words = std::env::args_os().map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", Escaped(&word))
+        }
+    });
+    let program = words.next().unwrap_or_else(|| "crtmpserver".to_owned());
+    let rest: String = words.map(|word| format!(" {word}")).collect();
+    format!("{program} --uid={user}{rest}")
 }
 
 fn load(args: &SettingsArgs) -> Result<Loaded, Vec<Problem>> {
@@ -241,6 +298,22 @@ mod tests {
         assert!(parse(&[]).command.is_none());
         assert!(Cli::try_parse_from(["crtmpserver", "a", "b"]).is_err());
         assert!(Cli::try_parse_from(["crtmpserver", "--set", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn who_to_be_is_for_the_server_alone() {
+        let cli = parse(&["--uid=ann", "--gid", "7", "x.toml"]);
+        assert_eq!(cli.process.uid.as_deref(), Some("ann"));
+        assert_eq!(cli.process.gid.as_deref(), Some("7"));
+        assert!(parse(&["--allow-root"]).process.allow_root);
+        for wrong in [
+            &["--gid=7"][..],
+            &["--uid=ann", "--allow-root"],
+            &["check", "--uid=ann"],
+        ] {
+            let words = [&["crtmpserver"], wrong].concat();
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

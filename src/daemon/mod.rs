@@ -5,9 +5,13 @@
 //! master until it is told to stop.
 
 pub mod activation;
+mod care;
+pub mod notify;
+pub mod privileges;
 pub mod reload;
 mod running;
 mod signals;
+mod status;
 pub mod table;
 
 pub use signals::stop as stop_signal;
@@ -28,16 +32,23 @@ use crate::config::{Loaded, Settings, Sources};
 use crate::net::{BindError, Listener};
 use crate::relay::Hub;
 use crate::rtmp::mirror::new_id;
-use crate::system;
+use crate::system::{self, PrivilegeError};
 use crate::telemetry::logging::tell_suppressed;
 use crate::telemetry::metrics::Metrics;
 use activation::{ActivationError, Inherited};
+use care::{Beat, Care};
+use notify::Notifier;
+use privileges::{Wish, WishError};
 use reload::{Order, Reloader};
 use running::{Parts, Running};
+use status::Status;
 use table::Service;
 
 /// Waiting streams hear of it, and those that waited long enough end, this often.
 const TICK: Duration = Duration::from_secs(1);
+/// What a stop may take beyond its grace before the service manager loses its patience.
+const STOP_LATER: Duration = Duration::from_secs(10);
+
 /// sysexits: the system refuses something, such as a port in use.
 pub const EX_OSERR: u8 = 71;
 /// sysexits: ended before everything was done; a second signal.
@@ -51,6 +62,12 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// As whom to run.
+    #[error("{0}")]
+    Wish(#[from] WishError),
+    /// Privileges that would not go.
+    #[error("{0}")]
+    Privileges(#[from] PrivilegeError),
     /// A socket that was passed to this process.
     #[error("{0}")]
     Activation(#[from] ActivationError),
@@ -67,10 +84,21 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::File(_) | Self::Activation(_) => EX_CONFIG,
+            Self::Wish(_) | Self::File(_) | Self::Activation(_) => EX_CONFIG,
             // Nothing that time could mend: this service may have no network socket of its own.
             Self::Bind(e) if e.is_forbidden() => EX_CONFIG,
-            Self::Bind(_) | Self::System(_) => EX_OSERR,
+            Self::Bind(_) | Self::Privileges(_) | Self::System(_) => EX_OSERR,
+        }
+    }
+
+    /// The system's number of what is wrong, where it was the system.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Bind(e) => e.source.raw_os_error(),
+            Self::System(e) => e.raw_os_error(),
+            Self::Privileges(PrivilegeError::Refused { source, .. }) => source.raw_os_error(),
+            Self::Wish(_) | Self::Privileges(_) | Self::Activation(_) | Self::File(_) => None,
         }
     }
 }
@@ -85,10 +113,12 @@ pub struct Server {
     warnings: Vec<String>,
     orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
     turn: Arc<Mutex<()>>,
+    notifier: Notifier,
 }
 
 impl Server {
-    /// Reads the files with secrets and binds all listeners. Nothing is accepted yet.
+    /// Reads the files with secrets, binds all listeners and raises the limit of descriptors. Nothing
+    /// is accepted yet, and no thread is started.
     ///
     /// # Errors
     /// [`StartError`]; nothing stays bound then.
@@ -116,6 +146,8 @@ impl Server {
         let rtmp = or_bind(inherited.rtmp, &settings.listen.rtmp)?;
         let http = or_bind(inherited.http, &settings.listen.http)?;
         let hub = Hub::new(settings.hub());
+        // Again when it serves; but only root may raise the hard limit, and root may be gone then.
+        running::descriptors(&settings)?;
         let id = system::random().map_err(io::Error::from)?;
         let cluster = Cluster::new(new_id(id), false, now);
         let metrics = Arc::new(Metrics::of(&hub));
@@ -134,6 +166,7 @@ impl Server {
             warnings: Vec::new(),
             orders: mpsc::channel(1),
             turn: Arc::default(),
+            notifier: Notifier::default(),
         })
     }
 
@@ -159,6 +192,11 @@ impl Server {
     #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.parts.metrics
+    }
+
+    /// Tells this service manager from now on.
+    pub fn tell(&mut self, notifier: Notifier) {
+        self.notifier = notifier;
     }
 
     /// The rows of the start table.
@@ -187,6 +225,7 @@ impl Server {
             Arc::clone(&self.parts.policy),
             self.orders.0.clone(),
             Arc::clone(&self.turn),
+            self.notifier.clone(),
         )
     }
 
@@ -200,13 +239,24 @@ impl Server {
         ready: impl FnOnce(),
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        let role = self.settings.role;
         let (orderer, mut orders) = self.orders;
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
         running.serve(self.rtmp, self.http)?;
-        let mut work = JoinSet::new();
-        work.spawn(tick(Arc::clone(&self.parts.hub)));
+        let mut care = JoinSet::new();
+        let control = Beat::default();
+        care.spawn(tick(Arc::clone(&self.parts.hub), control.clone()));
+        let watch = Care::new(
+            Arc::clone(&running.shards),
+            control,
+            self.notifier.clone(),
+            Arc::clone(&self.parts.health),
+            Status::new(role, &self.parts),
+        );
+        care.spawn(watch.run());
         self.parts.health.clear("start");
+        self.notifier.ready();
         ready();
 
         let mut stop = std::pin::pin!(stop);
@@ -219,8 +269,11 @@ impl Server {
         };
         // Whoever orders something now is told that the server stops.
         drop(orders);
+        self.notifier
+            .stopping(running.grace().saturating_add(STOP_LATER));
         let dropped = running.finish().await;
-        work.shutdown().await;
+        // Only now: the watchdog is to be fed until the last connection ends.
+        care.shutdown().await;
         if dropped > 0 {
             tracing::warn!(dropped, code = "stop", "connections did not end in time");
         }
@@ -228,11 +281,12 @@ impl Server {
     }
 }
 
-async fn tick(hub: Arc<Hub>) {
+async fn tick(hub: Arc<Hub>, beat: Beat) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        beat.beat();
         let now = Instant::now();
         for stream in hub.tick(now, &|_, waited| Some(bridge::waiting(waited))) {
             tracing::info!(
@@ -243,26 +297,49 @@ async fn tick(hub: Arc<Hub>) {
     }
 }
 
-/// Runs the daemon until a signal ends it.
+/// What the command line and the environment say of the process, beside the configuration.
+#[derive(Debug)]
+pub struct Process {
+    /// As whom to serve.
+    pub wish: Wish,
+    /// Whom to tell.
+    pub notifier: Notifier,
+    /// The line to type, from the user that it should name.
+    pub line: fn(&str) -> String,
+}
+
+/// Runs the daemon until a signal ends it. The configuration and the files with secrets are read; what
+/// follows is in this order: names of users, inherited sockets, binding and the limit of descriptors,
+/// privileges, threads.
 ///
 /// # Errors
 /// [`StartError`]; it has an exit code.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
+pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let role = loaded.settings.role;
+    let plan = privileges::plan(&process.wish, process.line)?;
     let notes = loaded.notes();
     let inherited = Inherited::take(&loaded.settings.listen)?;
     let overruled = inherited.overruled(&loaded);
     let mut server = Server::open_with(loaded.settings, inherited)?;
     server.sources = Some(loaded.sources);
     server.warnings.clone_from(&loaded.warnings);
+    server.tell(process.notifier.clone());
+    plan.apply()?;
     for warning in loaded.warnings.into_iter().chain(overruled) {
         tracing::warn!("{warning}");
+    }
+    for warning in plan.unreadable(&server.settings) {
+        tracing::warn!(code = "unreadable", "{warning}");
     }
     for line in table::render(&server.services()).lines() {
         tracing::info!("{line}");
     }
     for note in notes {
         tracing::info!("{note}");
+    }
+    match plan.note() {
+        Ok(note) => note.iter().for_each(|note| tracing::info!("{note}")),
+        Err(warning) => tracing::warn!(code = "root", "{warning}"),
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::notify::Notifier;
 use crate::auth::{NewRules, Policy};
 use crate::config::{self, Change, Effect, Loaded, Problem, Sources};
 
@@ -32,6 +33,7 @@ pub struct Reloader {
     orders: mpsc::Sender<Order>,
     /// One at a time, so that the one that is read last is the one that holds.
     turn: Arc<Mutex<()>>,
+    notifier: Notifier,
 }
 
 impl Reloader {
@@ -40,12 +42,14 @@ impl Reloader {
         policy: Arc<Policy>,
         orders: mpsc::Sender<Order>,
         turn: Arc<Mutex<()>>,
+        notifier: Notifier,
     ) -> Self {
         Self {
             sources,
             policy,
             orders,
             turn,
+            notifier,
         }
     }
 
@@ -55,11 +59,14 @@ impl Reloader {
     /// Every problem there is; what ran goes on as it was.
     pub async fn reload(&self) -> Outcome {
         let _turn = self.turn.lock().await;
+        self.notifier.reloading();
         let outcome = match self.read().await {
             Ok(loaded) => self.order(loaded).await,
             Err(problems) => Err(problems),
         };
         tell(&outcome);
+        // Whether it worked or not: what runs is ready.
+        self.notifier.ready();
         outcome
     }
 

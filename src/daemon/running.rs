@@ -37,6 +37,23 @@ pub(super) struct Parts {
     pub(super) health: Arc<Health>,
 }
 
+#[cfg(test)]
+impl Parts {
+    /// Of a server that serves nothing.
+    pub(super) fn alone() -> Self {
+        let settings = Settings::default();
+        let hub = Hub::new(settings.hub());
+        let (config, _) = settings.policy().unwrap();
+        Self {
+            cluster: Cluster::new("x".to_owned(), false, Instant::now()),
+            policy: Arc::new(Policy::new(config, Instant::now()).unwrap()),
+            metrics: Arc::new(Metrics::of(&hub)),
+            health: Arc::default(),
+            hub,
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Running {
     /// What runs; of what waits for a restart, what it was at the start.
@@ -141,11 +158,16 @@ impl Running {
         }
     }
 
+    /// How long the connections may take to end.
+    pub(super) const fn grace(&self) -> Duration {
+        self.settings.server.stop_grace
+    }
+
     /// Ends all of it, the connections within the grace time. Gives how many were dropped.
     pub(super) async fn finish(mut self) -> usize {
         self.tasks.shutdown().await;
         self.work.shutdown().await;
-        self.shards.finish(self.settings.server.stop_grace).await
+        self.shards.finish(self.grace()).await
     }
 
     fn listen(&mut self, protocol: Protocol, listener: Listener) -> io::Result<()> {
@@ -386,16 +408,23 @@ const fn viewers(settings: &Settings) -> Viewers {
     }
 }
 
+/// How many descriptors this process may have, once it has raised its limit as far as it may.
+pub(super) fn descriptors(settings: &Settings) -> io::Result<usize> {
+    let wanted = settings
+        .limits
+        .max_connections
+        .saturating_add(RESERVED_DESCRIPTORS);
+    let descriptors = system::raise_descriptor_limit(wanted as u64)?;
+    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
 /// The bounds, as far as this process may have descriptors for them.
 fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
     let limits = settings.limits;
-    let wanted = limits.max_connections.saturating_add(RESERVED_DESCRIPTORS);
-    let descriptors = system::raise_descriptor_limit(wanted as u64)?;
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     Ok(AdmissionLimits {
         connections: limits
             .max_connections
-            .min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)),
+            .min(descriptors(settings)?.saturating_sub(RESERVED_DESCRIPTORS)),
         pending: limits.max_pending,
         pending_per_address: limits.max_pending_per_address,
     })

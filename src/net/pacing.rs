@@ -5,6 +5,7 @@
 //! take turns, so that the work is spread evenly.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -77,11 +78,12 @@ impl Pacing {
         }
     }
 
-    /// Watches the shard whose thread polls this, for ever.
-    pub(super) async fn watch(&self, shard: usize, metrics: &Metrics) {
+    /// Watches the shard whose thread polls this, for ever; `beat` counts how often it looked.
+    pub(super) async fn watch(&self, shard: usize, metrics: &Metrics, beat: &AtomicU64) {
         let (mut at, mut cpu) = (Instant::now(), thread_cpu_time());
         loop {
             sleep(SAMPLE).await;
+            beat.fetch_add(1, Ordering::Relaxed);
             let (now, used) = (Instant::now(), thread_cpu_time());
             let wall = now.saturating_duration_since(at);
             let busy = if wall > SAMPLE.saturating_add(STARVED) {

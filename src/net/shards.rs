@@ -9,7 +9,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
@@ -61,6 +61,7 @@ struct Bounds {
 struct Handle {
     jobs: mpsc::Sender<Job>,
     load: Arc<AtomicUsize>,
+    beat: Arc<AtomicU64>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -93,6 +94,8 @@ impl Shards {
         for index in 0..count.max(1) {
             let (jobs, mut queue) = mpsc::channel::<Job>(SHARD_QUEUE);
             let metrics = Arc::clone(metrics);
+            let beat = Arc::<AtomicU64>::default();
+            let beating = Arc::clone(&beat);
             let mut phases = phase.subscribe();
             let mut new_bounds = bounds.subscribe();
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -117,7 +120,8 @@ impl Shards {
                     LocalSet::new().block_on(&runtime, async move {
                         let watched = Rc::clone(&shard);
                         shard.run(async move {
-                            watched.pacing.watch(index, &watched.metrics).await;
+                            let pacing = &watched.pacing;
+                            pacing.watch(index, &watched.metrics, &beating).await;
                         });
                         loop {
                             tokio::select! {
@@ -136,6 +140,7 @@ impl Shards {
             handles.push(Handle {
                 jobs,
                 load: Arc::default(),
+                beat,
                 thread: Mutex::new(Some(thread)),
             });
         }
@@ -162,6 +167,11 @@ impl Shards {
     #[must_use]
     pub const fn count(&self) -> usize {
         self.handles.len()
+    }
+
+    /// For each shard a number that grows twice a second as long as its thread makes progress.
+    pub fn beats(&self) -> impl Iterator<Item = u64> {
+        self.handles.iter().map(|h| h.beat.load(Ordering::Relaxed))
     }
 
     /// The shard with the fewest connections.

@@ -4,13 +4,16 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit of open descriptors to the hard one, as far as `wanted` goes, and gives what
-/// holds now. It never lowers a limit.
+/// Raises the limit of open descriptors to `wanted` and gives what holds now: the soft limit up to the
+/// hard one, and the hard one too where that is allowed. It never lowers a limit.
 ///
 /// # Errors
 /// The system refuses to tell or to set.
 pub fn raise_descriptor_limit(wanted: u64) -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if wanted > hard && setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_ok() {
+        return Ok(wanted);
+    }
     let target = wanted.min(hard);
     if soft >= target {
         return Ok(soft);

@@ -7,7 +7,6 @@
 )]
 
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
@@ -100,7 +99,7 @@ fn take(descriptor: RawFd) -> Option<OwnedFd> {
 /// Returns whether that was done: not once a second thread runs, as another thread may read the
 /// environment at any time.
 pub fn forget_variables(names: &[&str]) -> bool {
-    if !is_single_threaded() {
+    if threads() != Some(1) {
         return false;
     }
     for name in names {
@@ -113,11 +112,10 @@ pub fn forget_variables(names: &[&str]) -> bool {
     true
 }
 
-/// Whether this is the only thread of the process; `false` when the system does not tell.
-#[must_use]
-pub fn is_single_threaded() -> bool {
-    let tasks = || -> io::Result<usize> { Ok(std::fs::read_dir("/proc/self/task")?.count()) };
-    tasks().is_ok_and(|n| n == 1)
+/// How many threads this process has; `None` when the system does not tell.
+pub(super) fn threads() -> Option<usize> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    Some(tasks.count())
 }
 
 #[cfg(test)]
@@ -148,11 +146,11 @@ mod tests {
 
     #[test]
     fn the_environment_stays_while_threads_run() {
-        let (_release, wait) = std::sync::mpsc::channel::<()>();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || wait.recv());
-        assert!(!is_single_threaded());
+        assert_ne!(threads(), Some(1));
         assert!(!forget_variables(&["LISTEN_FDS"]));
-        drop(_release);
+        drop(release);
         assert!(other.join().unwrap().is_err());
     }
 }

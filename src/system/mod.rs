@@ -3,13 +3,13 @@
 mod clock;
 mod descriptors;
 mod inherited;
+mod privileges;
 mod random;
 mod terminal;
 
-pub use clock::{thread_cpu_time, wall_ms};
+pub use clock::{monotonic_us, thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
-pub use inherited::{
-    Passed, PassedError, forget_variables, is_single_threaded, passed_descriptors,
-};
+pub use inherited::{Passed, PassedError, forget_variables, passed_descriptors};
+pub use privileges::{PrivilegeError, become_user, confine, is_root};
 pub use random::random;
 pub use terminal::NoEcho;

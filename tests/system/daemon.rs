@@ -123,7 +123,9 @@ format = \"text\"
 }
 
 fn run(world: &World, name: &str, binary: &Path, file: &Path) -> Process {
-    world.start(name, Command::new(binary).arg(file).env("NO_COLOR", "1"))
+    let mut command = Command::new(binary);
+    command.arg("--allow-root").arg(file).env("NO_COLOR", "1");
+    world.start(name, &mut command)
 }
 
 /// Keys in front of the first table, and the rest: tables that follow each other may not be split.

@@ -72,6 +72,7 @@ pub(crate) fn a_port_in_use_is_one_line(world: &World) {
     let [http] = crate::world::free_ports();
     let mut command = Command::new(binary());
     command
+        .arg("--allow-root")
         .arg("--rtmp")
         .arg(format!("127.0.0.1:{port}"))
         .arg("--http")
