@@ -111,11 +111,14 @@ impl Reloader {
             rules,
             answer,
         };
-        let stops = || one("", "the server stops");
+        let stops = || one("", STOPS);
         self.orders.send(order).await.map_err(|_| stops())?;
         answered.await.unwrap_or_else(|_| Err(stops()))
     }
 }
+
+/// Why nothing is read any more.
+const STOPS: &str = "the server stops";
 
 fn one(key: &str, message: &str) -> Vec<Problem> {
     vec![Problem {
@@ -129,6 +132,10 @@ fn one(key: &str, message: &str) -> Vec<Problem> {
 fn tell(outcome: &Outcome) {
     let changes = match outcome {
         Ok(changes) => changes,
+        Err(problems) if problems.iter().any(|p| p.message == STOPS) => {
+            tracing::warn!(code = "reload", "reload left out: {STOPS}");
+            return;
+        }
         Err(problems) => {
             for problem in problems {
                 tracing::error!(

@@ -151,6 +151,9 @@ impl Connection {
         // Viewers come and go by the thousand: the metrics count them, the log is for what is wrong.
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
         let reason = self.until_over(&outlet).await;
+        if reason == "stopping" {
+            outlet.catch_up(self.shard.due_until()).await;
+        }
         drop(playing);
         if reason == "stream-ended" || reason == "stopping" {
             outlet.finish(HTTP_FAREWELL).await;

@@ -123,6 +123,12 @@ impl Fan {
         self.tail.borrow()
     }
 
+    /// Takes what the stream has by now. Its viewers are not woken for that: whoever calls this sends
+    /// it, and each of them does.
+    pub(super) fn refresh(&self) {
+        self.tail.borrow_mut().refresh();
+    }
+
     /// Adds a viewer; the number is for [`Fan::leave`].
     pub(super) fn enter(&self, outlet: &Rc<Outlet>) -> usize {
         let mut viewers = self.viewers.borrow_mut();

@@ -261,6 +261,29 @@ impl Outlet {
         }
     }
 
+    /// Sends what there is of its streams by now, as far as the socket takes it until then. For a
+    /// connection that the server ends.
+    pub async fn catch_up(&self, until: Instant) {
+        {
+            let mut state = self.state.borrow_mut();
+            for player in &state.players {
+                player.refresh();
+            }
+            self.hand_over(&mut state);
+        }
+        let all = async {
+            while self.is_behind() {
+                self.step().await;
+            }
+        };
+        let _ = timeout_at(until.into(), all).await;
+    }
+
+    fn is_behind(&self) -> bool {
+        let state = self.state.borrow();
+        state.pace != Pace::Current && state.ending.is_none()
+    }
+
     /// Sends what is queued and begun, but no frame more; then tells the peer that nothing follows,
     /// and reads what it still says, so that closing does not cost it the last bytes. For a
     /// connection that the server ends; takes `within` at most.

@@ -159,6 +159,11 @@ impl Player {
         }
     }
 
+    /// Looks what there is of the stream, without waiting to be woken for it.
+    pub(super) fn refresh(&self) {
+        self.fan.refresh();
+    }
+
     pub(super) const fn message_stream(&self) -> u32 {
         self.play.message_stream
     }

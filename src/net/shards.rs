@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,9 @@ use super::fanout::Fanout;
 use super::pacing::{Latency, Pacing};
 use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
 use crate::telemetry::metrics::Metrics;
+
+/// How much of a stop's grace is kept for the last words of each connection, at most.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
 
@@ -36,8 +39,8 @@ pub struct Stopped;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Connections are asked to end.
-    Stopping,
+    /// Connections are asked to end, and may give until then what is due.
+    Stopping(Instant),
     /// What is left is dropped.
     Over,
 }
@@ -218,11 +221,15 @@ impl Shards {
     }
 
     /// Asks every connection to end ([`Shard::stopping`]); new ones still start, and end at once.
-    pub fn request_stop(&self) {
+    fn request_stop(&self, grace: Duration) {
+        // Some of the time is for the last words.
+        let words = LAST_WORDS.min(grace / 4);
+        let now = Instant::now();
+        let until = now.checked_add(grace.saturating_sub(words)).unwrap_or(now);
         self.phase.send_if_modified(|p| {
             let first = *p == Phase::Running;
             if first {
-                *p = Phase::Stopping;
+                *p = Phase::Stopping(until);
             }
             first
         });
@@ -231,7 +238,7 @@ impl Shards {
     /// Asks every connection to end, waits for them up to `grace`, drops the rest and ends the
     /// threads. Returns how many connections had to be dropped.
     pub async fn finish(&self, grace: Duration) -> usize {
-        self.request_stop();
+        self.request_stop(grace);
         let left = || (0..self.count()).map(|i| self.load(i)).sum::<usize>();
         let _ = timeout(grace, async {
             while left() > 0 {
@@ -302,6 +309,15 @@ impl Shard {
     pub async fn stopping(&self) {
         let mut phase = self.phase.clone();
         let _ = phase.wait_for(|p| *p != Phase::Running).await;
+    }
+
+    /// When a connection that the process ends must be done with what is due to its peer.
+    #[must_use]
+    pub fn due_until(&self) -> Instant {
+        match *self.phase.borrow() {
+            Phase::Stopping(until) => until,
+            Phase::Running | Phase::Over => Instant::now(),
+        }
     }
 
     /// Reads what a socket has, at most the shard's buffer, and shows it to `take`; `take` must not
@@ -466,7 +482,7 @@ mod tests {
                 .unwrap();
             assert_eq!(shards.finish(Duration::ZERO).await, 1);
         });
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         drop(runtime);
         assert!(begun.elapsed() < Duration::from_secs(1));
         drop(release);

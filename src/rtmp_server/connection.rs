@@ -147,6 +147,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = &mut stopping => {
+                    outlet.catch_up(shard.due_until()).await;
                     self.say_goodbye();
                     // Whatever else the machine wants, the connection ends here.
                     let _ = self.drain();

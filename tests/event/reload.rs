@@ -219,3 +219,50 @@ async fn streams_of_a_foreign_master_come_and_go() {
         .await;
     eventually("the stream is gone", || mirror.hub.streams().is_empty()).await;
 }
+
+#[tokio::test]
+async fn a_server_that_stops_is_not_reloaded() {
+    let folder = folder();
+    let server = Running::start(settings(Role::Standalone, folder.path()));
+    let reloader = server.reloader();
+    // Nothing was read from anywhere, so there is nothing to read again.
+    assert!(reloader.reload().await.is_err());
+    server.stop().await;
+    let loaded = crtmpserver::config::load(&crtmpserver::config::Sources {
+        flags: vec![crtmpserver::config::Flag {
+            name: "--role".into(),
+            key: "role".into(),
+            value: "standalone".into(),
+        }],
+        ..Default::default()
+    });
+    let problems = reloader.apply(loaded.unwrap()).await.unwrap_err();
+    assert_eq!(problems[0].to_string(), "the server stops");
+}
+
+#[tokio::test]
+async fn a_stop_gives_viewers_what_has_come_by_then() {
+    let folder = folder();
+    let mut merging = settings(Role::Standalone, folder.path());
+    // Without that, up to a third of a second would be lost.
+    merging.relay.latency = Some(Duration::from_millis(350));
+    merging.server.stop_grace = Duration::from_secs(4);
+    let server = Running::start(merging);
+    let _encoder = Encoder::start(server.rtmp, 0).await;
+    let viewers = [
+        Viewer::start(server.rtmp).await,
+        Viewer::start(server.rtmp).await,
+    ];
+    for viewer in &viewers {
+        viewer.until_frame(30).await;
+    }
+    let stream = server.hub.streams().remove(0);
+    server.stop().await;
+    // The sequence header is one of them.
+    let came = stream.info(std::time::Instant::now()).frames - 1;
+    for viewer in &viewers {
+        let seen = viewer.seen();
+        assert_unbroken(&seen.numbers);
+        assert_eq!(seen.numbers.last().map(|n| u64::from(*n) + 1), Some(came));
+    }
+}

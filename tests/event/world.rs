@@ -102,6 +102,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// As at SIGHUP, with these settings for those of the file.
     pub(crate) async fn reload(&self, settings: Settings) -> Outcome {
         let loaded = Loaded {

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
+
 use crate::world::{Process, World, free_ports, get, wait_for};
 
 pub(crate) const USER: &str = "ann";
@@ -46,20 +48,7 @@ impl Server {
     /// Starts a server without waiting. `keys` is the configuration less `[listen]` and `[log]`.
     pub(crate) fn launch(world: &World, name: &str, binary: &Path, keys: &str) -> Self {
         let [rtmp, http] = free_ports();
-        let (before, tables) = split_tables(keys);
-        let file = world.write(
-            &format!("{name}.toml"),
-            &format!(
-                "{before}
-[listen]
-rtmp = [\"127.0.0.1:{rtmp}\", \"[::1]:{rtmp}\"]
-http = [\"127.0.0.1:{http}\", \"[::1]:{http}\"]
-[log]
-level = \"debug\"
-format = \"text\"
-{tables}"
-            ),
-        );
+        let file = world.write(&format!("{name}.toml"), &with_listeners(keys, rtmp, http));
         Self {
             process: run(world, name, binary, &file),
             rtmp,
@@ -82,6 +71,14 @@ format = \"text\"
     pub(crate) fn kill_and_restart(&mut self, world: &World) {
         self.process.kill();
         self.process = run(world, &self.name, &self.binary, &self.file);
+    }
+
+    /// Another configuration, and the signal to read it; from now on on this port for RTMP.
+    pub(crate) fn reload(&mut self, world: &World, keys: &str, rtmp: u16) {
+        let text = with_listeners(keys, rtmp, self.http);
+        world.write(&format!("{}.toml", self.name), &text);
+        self.rtmp = rtmp;
+        self.process.signal(Signal::SIGHUP);
     }
 
     pub(crate) fn rtmp_url(&self, stream: &str) -> String {
@@ -122,6 +119,21 @@ format = \"text\"
     }
 }
 
+/// The whole configuration.
+fn with_listeners(keys: &str, rtmp: u16, http: u16) -> String {
+    let (before, tables) = split_tables(keys);
+    format!(
+        "{before}
+[listen]
+rtmp = [\"127.0.0.1:{rtmp}\", \"[::1]:{rtmp}\"]
+http = [\"127.0.0.1:{http}\", \"[::1]:{http}\"]
+[log]
+level = \"debug\"
+format = \"text\"
+{tables}"
+    )
+}
+
 fn run(world: &World, name: &str, binary: &Path, file: &Path) -> Process {
     let mut command = Command::new(binary);
     command.arg("--allow-root").arg(file).env("NO_COLOR", "1");
@@ -136,20 +148,25 @@ fn split_tables(keys: &str) -> (&str, &str) {
 /// A file of users with the one of these tests.
 pub(crate) fn users(world: &World) -> PathBuf {
     let file = world.path("users");
+    set_password(&file, PASSWORD);
+    let text = std::fs::read_to_string(&file).expect("the file of users");
+    assert!(!text.contains(PASSWORD), "a clear password on disk");
+    file
+}
+
+/// Gives the user of these tests a password.
+pub(crate) fn set_password(file: &Path, password: &str) {
     let mut child = Command::new(binary())
         .args(["passwd", "--file"])
-        .arg(&file)
+        .arg(file)
         .arg(USER)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("passwd starts");
-    writeln!(child.stdin.take().expect("its input"), "{PASSWORD}").expect("it reads");
+    writeln!(child.stdin.take().expect("its input"), "{password}").expect("it reads");
     assert!(child.wait().expect("it ends").success(), "passwd failed");
-    let text = std::fs::read_to_string(&file).expect("the file of users");
-    assert!(!text.contains(PASSWORD), "a clear password on disk");
-    file
 }
 
 /// A shared secret.

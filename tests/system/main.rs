@@ -18,6 +18,7 @@ mod login;
 mod media;
 mod process;
 mod programs;
+mod reload;
 mod standalone;
 mod survive;
 mod viewer;
@@ -109,6 +110,11 @@ const TESTS: &[Test] = &[
         "login::without_users_and_networks_nobody_publishes",
         &[FFMPEG],
         login::without_users_and_networks_nobody_publishes,
+    ),
+    (
+        "reload::nobody_notices_and_logins_change",
+        &[FFMPEG],
+        reload::nobody_notices_and_logins_change,
     ),
     (
         "standalone::every_receiver_gets_every_packet",
