@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::telemetry::logging::journal_reads_stderr;
+
 /// A line for people or programs on standard output.
 ///
 /// A reader that went away (`| head`) is no error.
@@ -9,9 +11,14 @@ pub(super) fn line(text: &str) {
     drop(writeln!(io::stdout().lock(), "{text}"));
 }
 
-/// A line on standard error.
+/// A line on standard error; journald knows the program's name, and wants a priority.
 pub(super) fn error(text: &str) {
-    drop(writeln!(io::stderr().lock(), "crtmpserver: {text}"));
+    let name = if journal_reads_stderr() {
+        "<3>"
+    } else {
+        "crtmpserver: "
+    };
+    drop(writeln!(io::stderr().lock(), "{name}{text}"));
 }
 
 /// A question on standard error, without an end of line.

@@ -106,7 +106,7 @@ pub enum LogFormat {
     Auto,
     /// Time, level, text; coloured on a terminal.
     Text,
-    /// Priority prefix (`<6>`), no time: journald adds its own.
+    /// Fields for journald, or lines with a priority prefix where it cannot be reached.
     Journal,
 }
 

@@ -1,12 +1,13 @@
 //! Log lines on standard error: one event, one line, whatever a peer wrote.
 //!
-//! On a terminal with colours, in a file without, under systemd with journald's priority prefix and
-//! without the time that journald adds. Text from a peer goes through [`Escaped`]; refusals that a
+//! On a terminal with colours, in a file without, under systemd as fields for [journald](super::journal),
+//! or with its priority prefix and without the time that it adds. Text from a peer goes through [`Escaped`]; refusals that a
 //! peer can repeat at will go through [`limited`].
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::journal::{self, Journal};
 use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS};
 
 /// A peer's text for a log field: control characters, quotes, backslashes and what is not UTF-8
@@ -209,8 +211,14 @@ pub enum Form {
     Auto,
     /// Time, level, text.
     Text,
-    /// journald's priority prefix, no time.
+    /// Fields for journald; where it does not listen, its priority prefix and no time.
     Journal,
+}
+
+/// Whether journald reads standard error, so that a line there may begin with a priority.
+#[must_use]
+pub fn journal_reads_stderr() -> bool {
+    journal::reads_stderr()
 }
 
 /// Begins to log. `filter` is a level or a filter such as `info,crtmpserver::edge=debug`. A second
@@ -221,24 +229,33 @@ pub enum Form {
 pub fn init(filter: &str, form: Form) -> Result<(), String> {
     let filter = parse_filter(filter)?;
     let journal = match form {
-        Form::Auto => {
-            std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal()
-        }
+        Form::Auto => journal::reads_stderr(),
         Form::Text => false,
         Form::Journal => true,
     };
-    let look = match (journal, std::io::stderr().is_terminal()) {
-        (true, _) => Look::Journal,
-        (false, true) => Look::Coloured,
-        (false, false) => Look::Plain,
-    };
     let (filter, handle) = reload::Layer::new(filter);
-    let subscriber = subscriber(filter, look, std::io::stderr);
-    // Fails only when there is one already.
-    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+    let terminal = std::io::stderr().is_terminal();
+    let begun = if !journal {
+        let look = if terminal {
+            Look::Coloured
+        } else {
+            Look::Plain
+        };
+        begin(subscriber(filter, look, std::io::stderr))
+    } else if let Ok(journal) = Journal::to(Path::new(journal::SOCKET), std::io::stderr) {
+        begin(subscriber(filter, Look::Fields, journal))
+    } else {
+        begin(subscriber(filter, Look::Prefix, std::io::stderr))
+    };
+    if begun {
         drop(FILTER.set(handle));
     }
     Ok(())
+}
+
+/// Fails only when there is one already.
+fn begin(subscriber: impl Subscriber + Send + Sync) -> bool {
+    tracing::subscriber::set_global_default(subscriber).is_ok()
 }
 
 /// The filter of the process, to be exchanged.
@@ -256,7 +273,7 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
     }
 }
 
-fn subscriber<W>(
+pub(super) fn subscriber<W>(
     filter: impl Layer<Registry> + Send + Sync,
     look: Look,
     writer: W,
@@ -281,7 +298,7 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     parse_filter(filter).map(drop)
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+pub(super) fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
     let wrong = || {
         format!(
             "{filter:?} is no log level; write error, warn, info, debug or trace, or a filter such as \"info,crtmpserver::edge=debug\""
@@ -298,13 +315,15 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
 
 /// What stands in front of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// Time and level.
     Plain,
     /// The same with a coloured level.
     Coloured,
     /// journald's priority prefix.
-    Journal,
+    Prefix,
+    /// An entry for journald.
+    Fields,
 }
 
 struct Lines {
@@ -330,7 +349,8 @@ where
             .format_event(ctx, Writer::new(&mut line), event)?;
         let level = *event.metadata().level();
         match self.look {
-            Look::Journal => write!(writer, "<{}>", priority(level))?,
+            Look::Fields => return journal::event(event, &line, priority(level), &mut writer),
+            Look::Prefix => write!(writer, "<{}>", priority(level))?,
             Look::Plain => {
                 SystemTime.format_time(&mut writer)?;
                 write!(writer, " {level:>5} ")?;
@@ -347,7 +367,7 @@ where
 
 /// The second wall behind [`Escaped`]: whatever got into an event, it stays one line without a
 /// control character. (The subscriber escapes some of them, but not in fields that are displayed.)
-fn one_line(line: &str, out: &mut impl fmt::Write) -> fmt::Result {
+pub(super) fn one_line(line: &str, out: &mut impl fmt::Write) -> fmt::Result {
     for c in line.trim_end_matches('\n').chars() {
         if c.is_control() {
             write!(out, "\\x{:02x}", u32::from(c))?;
@@ -458,7 +478,7 @@ mod tests {
         let coloured = logged(Look::Coloured, event);
         assert_eq!(coloured.lines().count(), 1, "{coloured:?}");
         assert_eq!(coloured.matches('\x1b').count(), 2, "{coloured:?}");
-        let journal = logged(Look::Journal, event);
+        let journal = logged(Look::Prefix, event);
         assert_eq!(journal.lines().count(), 1, "{journal:?}");
         assert!(journal.starts_with("<4>said x"), "{journal:?}");
     }

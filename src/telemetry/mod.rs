@@ -1,6 +1,7 @@
 //! Logging and metrics.
 
 pub mod health;
+mod journal;
 pub mod metrics;
 pub mod repeats;
 mod streams;
