@@ -35,6 +35,15 @@ fn free_port() -> u16 {
 impl Daemon {
     /// Starts with these keys; `files` are beside the configuration.
     fn start(keys: &str, files: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+        Self::start_as("--allow-root", keys, files, environment)
+    }
+
+    fn start_as(
+        who: &str,
+        keys: &str,
+        files: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             write(&dir.path().join(name), text);
@@ -46,7 +55,7 @@ impl Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crtmpserver"));
         command
             .arg(&config)
-            .arg("--allow-root")
+            .arg(who)
             .env_remove("CREDENTIALS_DIRECTORY")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -188,6 +197,39 @@ fn a_file_that_cannot_be_read_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_file_that_is_closed_to_the_server_is_refused_with_the_line_to_type() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // only root can give itself up
+    }
+    let users = "[publish]\nusers = \"users\"\n";
+    let daemon = Daemon::start_as("--uid=65534", users, &[("users", "# nobody\n")], &[]);
+    let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    // What root read at the start is closed to whom it has become.
+    let line = daemon.reload(
+        users,
+        "ERROR & code=\"reload\" & c.toml & Permission denied",
+    );
+    assert!(
+        line.contains("`chgrp ") && line.contains("&& chmod 0640 "),
+        "{line}"
+    );
+    open(daemon.dir.path(), 0o755);
+    open(&daemon.path("c.toml"), 0o644);
+    open(&daemon.path("users"), 0o600);
+    let line = daemon.reload(
+        users,
+        "ERROR & code=\"reload\" & publish.users & Permission denied",
+    );
+    assert!(
+        line.contains("`chgrp ") && line.contains("users` lets the server read it"),
+        "{line}"
+    );
+    assert!(daemon.health().starts_with("HTTP/1.1 200"));
+    open(&daemon.path("users"), 0o644);
+    daemon.reload(users, "configuration read again");
+}
+
+#[test]
 fn a_listener_moves_and_one_that_cannot_be_bound_does_not() {
     let daemon = Daemon::start("", &[], &[]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -249,7 +291,9 @@ fn a_mirror_that_knows_nothing_runs_and_is_told_by_a_reload() {
     daemon.reload(&master, "no secret to show & secret & 0640");
     assert!(daemon.health().contains("no secret to show"));
     write(&daemon.path("secret"), "0123456789abcdef\n");
-    daemon.reload(&master, "no link to the master & code=\"master-lost\"");
+    // The file alone is enough: nobody has to say that it is there.
+    daemon.wait_for("code=\"reload\" & secret is there now");
+    daemon.wait_for("no link to the master & code=\"master-lost\"");
     assert!(daemon.health().contains("master"));
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::limits::MAX_USERS_FILE;
+use crate::system::how_to_open;
 
 /// A file of users or a secret that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,15 +86,7 @@ pub fn give_to_server(file: &File) -> std::io::Result<()> {
 
 /// Reads a regular file of at most [`MAX_USERS_FILE`] bytes.
 pub(super) fn read_private(path: &Path) -> Result<PrivateFile, FileError> {
-    let fail = |e: std::io::Error| {
-        let hint = match e.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                "; it should be readable by the user that the server runs as (root:crtmpserver, mode 0640)"
-            }
-            _ => "",
-        };
-        FileError::new(path, format!("{e}{hint}"))
-    };
+    let fail = |e: std::io::Error| FileError::new(path, format!("{e}{}", how_to_open(path, &e)));
     // A FIFO in its place must not stop the server: do not wait for its writer.
     let mut file: File = std::fs::OpenOptions::new()
         .read(true)

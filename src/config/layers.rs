@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::file::File;
 use super::{ENV_PREFIX, Problem, Sources, credentials};
 use crate::limits::{MAX_CONFIG_FILE, MAX_CONFIG_PROBLEMS};
+use crate::system::how_to_open;
 
 /// One layer: a parsed file, a variable, a flag.
 struct Layer {
@@ -201,7 +202,7 @@ fn beside(main: &Path) -> Result<Vec<PathBuf>, Problem> {
     let cannot = |e: std::io::Error| Problem {
         place: folder.display().to_string(),
         key: String::new(),
-        message: format!("cannot be read: {e}"),
+        message: format!("cannot be read: {e}{}", how_to_open(&folder, &e)),
     };
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -229,7 +230,10 @@ fn read_file(path: &Path) -> Result<(String, Dict), Problem> {
         message,
     };
     let name = || path.display().to_string();
-    let cannot = |e: std::io::Error| problem(name(), format!("cannot be read: {e}"));
+    let cannot = |e: std::io::Error| {
+        let help = how_to_open(path, &e);
+        problem(name(), format!("cannot be read: {e}{help}"))
+    };
     let meta = fs::metadata(path).map_err(cannot)?;
     if !meta.is_file() || meta.len() > MAX_CONFIG_FILE {
         let message = format!("is not a regular file of at most {MAX_CONFIG_FILE} bytes");

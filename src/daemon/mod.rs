@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -161,6 +161,7 @@ impl Server {
                 policy: Arc::new(policy),
                 metrics,
                 health: Arc::default(),
+                missing: watch::Sender::default(),
             },
             sources: None,
             warnings: Vec::new(),
@@ -347,6 +348,8 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     runtime.block_on(async {
         let stop = signals::stop()?;
         tokio::spawn(reload::on_hangup(server.reloader())?);
+        let missing = server.parts.missing.subscribe();
+        tokio::spawn(reload::when_found(server.reloader(), missing));
         let ready = || tracing::info!(%role, pid = std::process::id(), "ready");
         server.serve(ready, stop).await
     })?;

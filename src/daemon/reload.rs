@@ -5,11 +5,14 @@
 //! in one go, without a pause for anyone who is connected.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use super::notify::Notifier;
 use crate::auth::{NewRules, Policy};
@@ -175,6 +178,28 @@ fn tell(outcome: &Outcome) {
             "this has no effect, its socket is held by its socket unit: {}",
             passed.join("; ")
         );
+    }
+}
+
+/// How often to look for a file that is missing.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Reloads when the file is there that the server lacks, and again when that was of no use and the file
+/// is another one; for ever.
+pub(super) async fn when_found(reloader: Reloader, mut missing: watch::Receiver<Option<PathBuf>>) {
+    let mut tried = None;
+    while missing.wait_for(Option::is_some).await.is_ok() {
+        sleep(LOOK).await;
+        let path = missing.borrow().clone();
+        let Some((path, meta)) = path.and_then(|p| p.metadata().ok().map(|m| (p, m))) else {
+            continue;
+        };
+        let version = (meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec());
+        if tried != Some(version) {
+            tried = Some(version);
+            tracing::info!(code = "reload", "{} is there now", path.display());
+            drop(reloader.reload().await);
+        }
     }
 }
 

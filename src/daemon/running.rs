@@ -2,17 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::reload::{Order, Outcome};
 use crate::auth::Policy;
 use crate::cluster::{Cluster, Link};
-use crate::config::{self, Change, Effect, Problem, Settings};
+use crate::config::{self, Change, Effect, Lack, Problem, Settings};
 use crate::edge::{Edge, EdgeConfig, MASTER};
 use crate::http::{self, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -35,6 +36,8 @@ pub(super) struct Parts {
     pub(super) policy: Arc<Policy>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
+    /// The file that a mirror waits for.
+    pub(super) missing: watch::Sender<Option<PathBuf>>,
 }
 
 #[cfg(test)]
@@ -49,6 +52,7 @@ impl Parts {
             policy: Arc::new(Policy::new(config, Instant::now()).unwrap()),
             metrics: Arc::new(Metrics::of(&hub)),
             health: Arc::default(),
+            missing: watch::Sender::default(),
             hub,
         }
     }
@@ -79,6 +83,13 @@ struct Listening {
     address: SocketAddr,
     bound: Bound,
     _close: oneshot::Sender<()>,
+}
+
+/// The listeners of a protocol as they are to be.
+struct Exchange {
+    /// Of those there are, in their order.
+    kept: Vec<bool>,
+    opened: Vec<(Bound, Listener)>,
 }
 
 impl Running {
@@ -135,11 +146,11 @@ impl Running {
     /// # Errors
     /// No descriptor is left.
     pub(super) fn serve(&mut self, rtmp: Vec<Listener>, http: Vec<Listener>) -> io::Result<()> {
-        for listener in rtmp {
-            self.listen(Protocol::Rtmp, listener)?;
-        }
-        for listener in http {
-            self.listen(Protocol::Http, listener)?;
+        for (protocol, listeners) in [(Protocol::Rtmp, rtmp), (Protocol::Http, http)] {
+            for listener in listeners {
+                let bound = listener.bound()?;
+                self.listen(protocol, listener, bound);
+            }
         }
         self.note_port();
         self.link();
@@ -170,8 +181,8 @@ impl Running {
         self.shards.finish(self.grace()).await
     }
 
-    fn listen(&mut self, protocol: Protocol, listener: Listener) -> io::Result<()> {
-        let (bound, address) = (listener.bound()?, listener.address());
+    fn listen(&mut self, protocol: Protocol, listener: Listener, bound: Bound) {
+        let address = listener.address();
         let (close, closed) = oneshot::channel::<()>();
         let closed = async move {
             let _ = closed.await;
@@ -200,7 +211,6 @@ impl Running {
             bound,
             _close: close,
         });
-        Ok(())
     }
 
     fn note_port(&self) {
@@ -232,9 +242,13 @@ impl Running {
         }
         while self.work.try_join_next().is_some() {}
         let (now, cluster) = (Instant::now(), &self.parts.cluster);
+        let mut missing = None;
         let name = self.settings.mirror.as_ref().map(|m| m.master.to_string());
         if let Some(lack) = lack {
             let why = lack.to_string();
+            if let Lack::SecretFile(path) = lack {
+                missing = Some(path);
+            }
             cluster.set_master(name, Some(&why), now);
             self.parts.health.trouble(MASTER, why);
         } else if let Some(config) = wanted {
@@ -253,6 +267,7 @@ impl Running {
             self.work.spawn(Arc::clone(&edge).run());
             self.edge = Some(edge);
         }
+        self.parts.missing.send_replace(missing);
     }
 
     /// Does what an order wants, or nothing of it.
@@ -287,7 +302,7 @@ impl Running {
         let http = self.rebind(Protocol::Http, &new.listen.http)?;
         let system = |e: io::Error| vec![problem("", format!("the system refuses: {e}"))];
         let admission = admission(&new).map_err(system)?;
-        // From here on nothing can fail but for want of descriptors.
+        // From here on nothing can fail.
         self.door.admission.set_limits(admission);
         self.shards.set_bounds(new.limits, latency(&new));
         self.parts.hub.set_config(new.hub());
@@ -301,7 +316,7 @@ impl Running {
         changes.extend(read_again(contents, &new));
         for (protocol, rebound) in [(Protocol::Rtmp, rtmp), (Protocol::Http, http)] {
             match rebound {
-                Some(rebound) => self.exchange(protocol, rebound).map_err(system)?,
+                Some(exchange) => self.exchange(protocol, exchange),
                 None => changes.iter_mut().for_each(|c| {
                     let passed = matches!(
                         (protocol, c.key.as_str()),
@@ -331,7 +346,7 @@ impl Running {
         &self,
         protocol: Protocol,
         addresses: &[SocketAddr],
-    ) -> Result<Option<crate::net::Rebound>, Vec<Problem>> {
+    ) -> Result<Option<Exchange>, Vec<Problem>> {
         let of = |same: bool| {
             let all = self.listeners.iter();
             all.filter(move |l| (l.protocol == protocol) == same)
@@ -346,24 +361,28 @@ impl Running {
             Protocol::Rtmp => "listen.rtmp",
             _ => "listen.http",
         };
-        Listener::rebind(addresses, &own, &of(false))
-            .map(Some)
-            .map_err(|e| vec![problem(key, e.to_string())])
+        let rebound = Listener::rebind(addresses, &own, &of(false))
+            .map_err(|e| vec![problem(key, e.to_string())])?;
+        let with_bound = |listener: Listener| Ok((listener.bound()?, listener));
+        let opened: io::Result<Vec<_>> = rebound.opened.into_iter().map(with_bound).collect();
+        Ok(Some(Exchange {
+            kept: rebound.kept,
+            opened: opened.map_err(|e| vec![problem(key, e.to_string())])?,
+        }))
     }
 
     /// The new listeners accept before the old ones end.
-    fn exchange(&mut self, protocol: Protocol, rebound: crate::net::Rebound) -> io::Result<()> {
-        let mut kept = rebound.kept.into_iter();
+    fn exchange(&mut self, protocol: Protocol, exchange: Exchange) {
+        let mut kept = exchange.kept.into_iter();
         let before = std::mem::take(&mut self.listeners);
         let (stay, go): (Vec<_>, Vec<_>) = before
             .into_iter()
             .partition(|l| l.protocol != protocol || kept.next().unwrap_or(true));
         self.listeners = stay;
-        for listener in rebound.opened {
-            self.listen(protocol, listener)?;
+        for (bound, listener) in exchange.opened {
+            self.listen(protocol, listener, bound);
         }
         drop(go);
-        Ok(())
     }
 }
 

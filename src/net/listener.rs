@@ -373,6 +373,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_was_connected_before_the_end_is_served() {
+        let (_, door) = open(10);
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.address();
+        // The kernel has connected them; nobody has accepted them yet.
+        let mut early = Vec::new();
+        for _ in 0..3 {
+            early.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        let closed = std::future::ready(());
+        let served = listener.serve(Protocol::Http, door.clone(), echo, closed);
+        served.await.unwrap();
+        for mut client in early {
+            client.write_all(b"hello").await.unwrap();
+            let mut answer = [0; 5];
+            client.read_exact(&mut answer).await.unwrap();
+        }
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
     async fn a_handler_that_panics_is_counted_and_costs_one_connection() {
         let (_, door) = open(10);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();

@@ -433,6 +433,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_shard_takes_new_bounds() {
+        let (shards, _) = shards(2);
+        let limits = Limits {
+            send_timeout: Duration::from_secs(3),
+            ..Limits::default()
+        };
+        shards.set_bounds(limits, Latency::Fixed(Duration::from_millis(7)));
+        assert_eq!(shards.limits().send_timeout.as_secs(), 3);
+        for index in 0..2 {
+            let (tell, told) = oneshot::channel();
+            shards
+                .spawn(index, |shard| async move {
+                    while shard.limits().send_timeout.as_secs() != 3 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    tell.send(shard.merge().as_millis()).unwrap();
+                })
+                .await
+                .unwrap();
+            assert_eq!(told.await.unwrap(), 7);
+        }
+    }
+
+    #[tokio::test]
     async fn a_panic_costs_one_task() {
         let (shards, metrics) = shards(1);
         shards
