@@ -218,6 +218,27 @@ pub const MAX_LOGIN_FAILURES: usize = 4096;
 /// A pair whose last failure is this long ago starts anew.
 pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
 
+/// Characters of what an encoder calls itself that are kept to be shown.
+pub const MAX_AGENT: usize = 64;
+/// The path of the control socket, bytes: what the system's address has room for (unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
+/// One request on the control socket, bytes: a verb and a stream's name.
+pub const MAX_CONTROL_REQUEST: usize = 4 * 1024;
+/// Connections to the control socket at once; one more is told so and closed.
+pub const MAX_CONTROL_CLIENTS: usize = 16;
+/// How long a connection to the control socket may take for its next request, or for taking its
+/// answer; then it is closed.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+/// Viewers, streams or mirrors in one answer on the control socket; the next request goes on behind
+/// them.
+pub const MAX_CONTROL_PAGE: usize = 500;
+/// How long a shard may take to say who is connected to it; then it is reported as stuck.
+pub const SHARD_ANSWER: Duration = Duration::from_secs(2);
+/// An answer of the control socket that a client takes, bytes.
+pub const MAX_CONTROL_ANSWER: usize = 16 << 20;
+/// How long a client of the control socket waits for an answer.
+pub const CONTROL_ANSWER: Duration = Duration::from_secs(10);
+
 /// Log lines for one reason within a second; the rest is counted.
 pub const MAX_LOG_LINES: u32 = 20;
 /// A peer has one log line for one reason within this time, however often it tries again.

@@ -129,6 +129,7 @@ impl Connection {
     ) -> &'static str {
         let asked = Instant::now();
         let outlet = Outlet::new(socket, &self.shard, Protocol::Flv);
+        let _registered = outlet.register(self.peer);
         outlet.control(response(200, &HEADERS, ""));
         let info = stream.info(asked);
         let settled = asked.saturating_duration_since(info.since) > SETTLED
@@ -175,6 +176,7 @@ impl Connection {
                 event = outlet.drive() => match event {
                     OutletEvent::Ended { .. } => return "stream-ended",
                     OutletEvent::Closed(ending) => return ending.label(),
+                    OutletEvent::Kicked => return "kicked",
                     OutletEvent::Room => {}
                 },
                 ready = outlet.socket().readable() => {

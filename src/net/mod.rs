@@ -19,6 +19,7 @@ mod listener;
 mod outlet;
 mod pacing;
 mod player;
+mod registry;
 mod shards;
 mod socket;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
 pub use pacing::Latency;
 pub use player::{Announce, Play};
+pub use registry::{KickedNow, PublisherNow, Registered, Target, ViewerNow, ViewerState, Wanted};
 pub use shards::{Shard, Shards, Stopped};
 pub use socket::{canonical, owner};

@@ -70,6 +70,8 @@ pub enum OutletEvent {
     Room,
     /// Nothing will be sent any more.
     Closed(Ending),
+    /// An operator wants the connection to end. Comes once.
+    Kicked,
 }
 
 /// More streams on one connection than [`MAX_MESSAGE_STREAMS`], or the connection is over.
@@ -110,6 +112,7 @@ struct State {
     next: usize,
     pace: Pace,
     ending: Option<Ending>,
+    kicked: bool,
     ended: VecDeque<u32>,
     was_full: bool,
     /// No frame goes out any more.
@@ -145,6 +148,7 @@ impl Outlet {
                 next: 0,
                 pace: Pace::Current,
                 ending: None,
+                kicked: false,
                 ended: VecDeque::new(),
                 was_full: false,
                 finishing: false,
@@ -235,6 +239,22 @@ impl Outlet {
     pub fn end(&self, ending: Ending) {
         self.state.borrow_mut().end(ending);
         self.bell.notify_one();
+    }
+
+    /// Asks the connection's task to end it ([`OutletEvent::Kicked`]).
+    pub(super) fn kick(&self) {
+        self.state.borrow_mut().kicked = true;
+        self.bell.notify_one();
+    }
+
+    /// Whether its socket is full.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(self.state.borrow().pace, Pace::Blocked(_))
+    }
+
+    /// Shows what it plays.
+    pub(super) fn each_player(&self, look: impl FnMut(&Player)) {
+        self.state.borrow().players.iter().for_each(look);
     }
 
     /// The connection's own part of sending; returns when there is something to know. To be polled
@@ -350,6 +370,9 @@ impl Outlet {
         let mut state = self.state.borrow_mut();
         if let Some(ending) = state.ending {
             return Some(OutletEvent::Closed(ending));
+        }
+        if std::mem::take(&mut state.kicked) {
+            return Some(OutletEvent::Kicked);
         }
         if let Some(message_stream) = state.ended.pop_front() {
             return Some(OutletEvent::Ended { message_stream });

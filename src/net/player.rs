@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::fanout::Fan;
 use super::socket::send;
 use crate::bridge::{RTMP_HEADER, render, rtmp_header_for_stream};
-use crate::media::{Frame, Kind, Rendition, Role};
+use crate::media::{Frame, Kind, Rendition, Role, StreamName};
 use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Viewing};
 
 /// Frames in one vectored write.
@@ -74,6 +74,17 @@ impl Filter {
             (Kind::Data | Kind::Notice, _) => true,
         }
     }
+}
+
+/// A player at one moment.
+pub(super) struct PlayerNow {
+    pub(super) stream: StreamName,
+    pub(super) watching: Watching,
+    pub(super) asked: Instant,
+    /// For a key frame, to begin or to go on with.
+    pub(super) waits: bool,
+    pub(super) lag_frames: u64,
+    pub(super) lag_ms: u64,
 }
 
 /// What a player did with its turn.
@@ -162,6 +173,20 @@ impl Player {
     /// Looks what there is of the stream, without waiting to be woken for it.
     pub(super) fn refresh(&self) {
         self.fan.refresh();
+    }
+
+    /// For who asks; not on the way of a frame.
+    pub(super) fn now(&self) -> PlayerNow {
+        let tail = self.fan.tail();
+        let (lag_frames, lag_ms) = tail.lag(&self.cursor);
+        PlayerNow {
+            stream: tail.stream().name().clone(),
+            watching: self.play.watching,
+            asked: self.play.asked,
+            waits: self.cursor.is_waiting(),
+            lag_frames,
+            lag_ms,
+        }
     }
 
     pub(super) const fn message_stream(&self) -> u32 {

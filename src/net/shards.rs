@@ -16,12 +16,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::fanout::Fanout;
 use super::pacing::{Latency, Pacing};
+use super::registry::{Numbers, Registry};
 use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
 use crate::telemetry::metrics::Metrics;
 
@@ -78,6 +79,7 @@ pub struct Shard {
     buffer: RefCell<Vec<u8>>,
     fanout: Fanout,
     pacing: Pacing,
+    registry: Registry,
 }
 
 impl Shards {
@@ -94,11 +96,13 @@ impl Shards {
         let (phase, _) = watch::channel(Phase::Running);
         let (bounds, _) = watch::channel(Bounds { limits, latency });
         let mut handles = Vec::new();
+        let numbers = Numbers::default();
         for index in 0..count.max(1) {
             let (jobs, mut queue) = mpsc::channel::<Job>(SHARD_QUEUE);
             let metrics = Arc::clone(metrics);
             let beat = Arc::<AtomicU64>::default();
             let beating = Arc::clone(&beat);
+            let numbers = Arc::clone(&numbers);
             let mut phases = phase.subscribe();
             let mut new_bounds = bounds.subscribe();
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,6 +123,7 @@ impl Shards {
                         buffer: RefCell::new(vec![0; READ_BUFFER]),
                         fanout: Fanout::default(),
                         pacing: Pacing::new(latency),
+                        registry: Registry::new(numbers),
                     });
                     LocalSet::new().block_on(&runtime, async move {
                         let watched = Rc::clone(&shard);
@@ -220,6 +225,31 @@ impl Shards {
         handle.jobs.send(job).await.map_err(|_| Stopped)
     }
 
+    /// Lets a shard answer a question on its own thread. `None` when it does not within that time: it
+    /// is stuck, overloaded, or has stopped.
+    pub async fn ask<F, A, T>(&self, index: usize, within: Duration, question: F) -> Option<T>
+    where
+        F: FnOnce(Rc<Shard>) -> A + Send + 'static,
+        A: Future<Output = T> + 'static,
+        T: Send + 'static,
+    {
+        let handle = self.handles.get(index)?;
+        // What a stuck shard never answers must not take the places of connections.
+        if handle.jobs.capacity() < SHARD_QUEUE / 2 {
+            return None;
+        }
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move |shard| {
+            let inner = Rc::clone(shard);
+            shard.run(async move { drop(tell.send(question(inner).await)) });
+        });
+        let answer = async {
+            handle.jobs.send(job).await.ok()?;
+            told.await.ok()
+        };
+        timeout(within, answer).await.ok().flatten()
+    }
+
     /// Asks every connection to end ([`Shard::stopping`]); new ones still start, and end at once.
     fn request_stop(&self, grace: Duration) {
         // Some of the time is for the last words.
@@ -298,6 +328,11 @@ impl Shard {
     /// The streams that have viewers on this shard.
     pub(super) const fn fanout(&self) -> &Fanout {
         &self.fanout
+    }
+
+    /// Who is connected here.
+    pub(super) const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// How long this shard lets frames collect.
@@ -489,6 +524,33 @@ mod tests {
         assert_eq!(shards.finish(Duration::from_millis(50)).await, 1);
         assert_eq!((shards.load(0), shards.load(1)), (0, 0));
         assert_eq!(shards.spawn(0, |_| async {}).await, Err(Stopped));
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_on_the_shard_or_not_waited_for() {
+        let (shards, _) = shards(2);
+        let soon = Duration::from_secs(20);
+        let index = |shard: Rc<Shard>| async move { shard.index() };
+        assert_eq!(shards.ask(1, soon, index).await, Some(1));
+        assert_eq!(shards.ask(2, soon, index).await, None, "there is none");
+        let panics = shards.ask(0, soon, |_| async { panic!("on purpose") });
+        assert_eq!(panics.await, None::<()>);
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        shards
+            .spawn(0, |_| async move { stuck.recv().unwrap_or_default() })
+            .await
+            .unwrap();
+        // Its queue is left to connections, however often it is asked.
+        for _ in 0..SHARD_QUEUE {
+            assert_eq!(shards.ask(0, Duration::ZERO, index).await, None);
+        }
+        assert!(shards.handles[0].jobs.capacity() >= SHARD_QUEUE / 2 - 1);
+        assert_eq!(shards.ask(1, soon, index).await, Some(1));
+        release.send(()).unwrap();
+        while shards.ask(0, soon, index).await.is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(shards.load(0), 0, "a question is no connection");
     }
 
     #[test]

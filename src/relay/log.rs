@@ -8,6 +8,13 @@ use crate::media::{Frame, Kind, Role};
 use super::headers::HeaderSet;
 use super::{EpochInfo, HubConfig, millis};
 
+/// The rate of pictures is taken over so many frames,
+const RATE_FRAMES: usize = 1024;
+/// and over this time, ms, whichever is less;
+const RATE_TIME: u64 = 3_000;
+/// less than this, ms, is too little to tell.
+const RATE_LEAST: u32 = 400;
+
 /// One continuous run of a source, as the log's entries refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch {
@@ -114,6 +121,22 @@ impl Log {
     pub(super) fn since(&self, seq: u64) -> impl Iterator<Item = &Entry> {
         let skip = usize::try_from(seq.saturating_sub(self.start)).unwrap_or(usize::MAX);
         self.entries.range(skip.min(self.entries.len())..)
+    }
+
+    /// Pictures a second of the newest ones; `None` when there are too few to tell.
+    pub(super) fn frame_rate(&self) -> Option<f64> {
+        let is_picture =
+            |e: &&Entry| e.frame.kind == Kind::Video && !matches!(e.frame.role, Role::Header(_));
+        let newest = self.entries.iter().rev().take(RATE_FRAMES);
+        let mut times = newest.filter(is_picture).map(|e| e.frame.time);
+        let last = times.next()?;
+        let (mut pictures, mut first) = (0_u32, last);
+        for time in times.take_while(|time| last.saturating_sub(*time) <= RATE_TIME) {
+            pictures = pictures.saturating_add(1);
+            first = first.min(time);
+        }
+        let span = u32::try_from(last.saturating_sub(first)).ok()?;
+        (span >= RATE_LEAST).then(|| f64::from(pictures) * 1000.0 / f64::from(span))
     }
 
     /// Nothing of the epoch before is offered to a joining viewer any more.

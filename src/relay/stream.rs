@@ -104,6 +104,12 @@ impl Stream {
         }
     }
 
+    /// Pictures a second over the last seconds of the log; `None` without enough of them.
+    #[must_use]
+    pub fn frame_rate(&self) -> Option<f64> {
+        self.lock().log.frame_rate()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }

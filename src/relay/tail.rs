@@ -286,6 +286,15 @@ impl Tail {
         entry.map_or(0, |e| self.latest.saturating_sub(e.frame.time))
     }
 
+    /// Frames that a cursor has before it, and how far the first of them is behind the newest, ms.
+    #[must_use]
+    pub fn lag(&self, cursor: &Cursor) -> (u64, u64) {
+        if cursor.awaits.is_some() {
+            return (0, 0);
+        }
+        (self.end().saturating_sub(cursor.pos), self.behind(cursor))
+    }
+
     fn end(&self) -> u64 {
         self.start.saturating_add(self.entries.len() as u64)
     }

@@ -19,7 +19,7 @@ use super::viewing::Viewing;
 use crate::auth::Identity;
 use crate::bridge::OUT_CHUNK_SIZE;
 use crate::limits::READ_TURN;
-use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, Shard};
+use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, Registered, Shard};
 use crate::relay;
 use crate::rtmp::server::{Output, Server, ServerConfig};
 use crate::rtmp::session::reason::CloseReason;
@@ -57,6 +57,11 @@ pub(super) struct Connection {
     /// Rings while a player waits for a stream.
     pub(super) hub_watch: Option<relay::Watch>,
     pub(super) viewing: Vec<Viewing>,
+    /// Its place among those who are connected.
+    pub(super) registered: Registered,
+    /// What the peer calls itself, until it plays.
+    #[cfg(feature = "publish")]
+    pub(super) agent: Option<Box<str>>,
     share: Share,
     /// Frames that had been sent at the last look.
     sent: u64,
@@ -90,6 +95,9 @@ pub(super) async fn serve(
     };
     let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
     let mut connection = Connection {
+        registered: outlet.register(incoming.peer),
+        #[cfg(feature = "publish")]
+        agent: None,
         machine: Server::new(config, incoming.at),
         peer: incoming.peer,
         admitted: incoming.admitted,
@@ -286,7 +294,7 @@ impl Connection {
         let metrics = self.shard.metrics();
         metrics.traffic(Protocol::Rtmp).closed(code);
         let totals = self.outlet.totals();
-        let peer = self.peer;
+        let (id, peer) = (self.registered.id(), self.peer);
         // A peer that broke a rule, or was too slow, is worth a line that an operator sees; the rest
         // happens a thousand times an event.
         let notable = match end {
@@ -294,7 +302,10 @@ impl Connection {
                 CloseReason::ByPeer
                 | CloseReason::Rejected(_)
                 // These were logged where they were decided.
-                | CloseReason::Driver("mirror-refused" | "mirror-replaced" | "displaced", _),
+                | CloseReason::Driver(
+                    "mirror-refused" | "mirror-replaced" | "displaced" | "kicked",
+                    _,
+                ),
             ) => false,
             End::Machine(_) => true,
             End::Outlet(ending) => *ending != Ending::Gone,
@@ -303,13 +314,13 @@ impl Connection {
         if notable {
             limited(code, Instant::now(), || {
                 tracing::warn!(
-                    %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                    id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
                     "connection closed: {}", Escaped(&text)
                 );
             });
         } else {
             tracing::debug!(
-                %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
                 "connection closed: {}", Escaped(&text)
             );
         }

@@ -6,6 +6,8 @@ use super::connection::Connection;
 use super::mirrors::Login;
 use crate::amf::Value;
 use crate::auth::{self, Decision, Identity, Refusal};
+#[cfg(feature = "publish")]
+use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
 use crate::rtmp::mirror::{self, Hello};
 use crate::rtmp::server::{ConnectRequest, Event};
@@ -69,6 +71,11 @@ impl Connection {
         match decision {
             Decision::Accept { app, identity } => {
                 self.app = Some(app);
+                #[cfg(feature = "publish")]
+                {
+                    let agent = request.flash_ver.as_deref();
+                    self.agent = agent.map(|text| text.chars().take(MAX_AGENT).collect());
+                }
                 self.identity = identity;
                 let mut extra = Vec::new();
                 if let Some(hello) = hello

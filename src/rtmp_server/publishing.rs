@@ -77,6 +77,8 @@ impl Connection {
                         "publishing"
                     );
                 });
+                let agent = self.agent.as_deref().unwrap_or_default();
+                self.registered.publishes(stream, &name, agent);
                 self.publishing.push(Publishing {
                     id: stream,
                     publisher,
@@ -108,10 +110,27 @@ impl Connection {
         }
     }
 
+    fn take_publishing(&mut self, at: usize) -> Publishing {
+        let gone = self.publishing.swap_remove(at);
+        self.registered.unpublishes(gone.id);
+        self.shard.metrics().publishers.dec();
+        gone
+    }
+
+    /// An operator ends what it publishes; its streams wait for another publisher.
+    pub(super) fn kick_publishing(&mut self) {
+        while !self.publishing.is_empty() {
+            let gone = self.take_publishing(0);
+            let why = "An operator ended the stream.";
+            self.machine
+                .end_publish(gone.id, code::PUBLISH_BAD_NAME, why);
+            gone.publisher.finish(Instant::now());
+        }
+    }
+
     pub(super) fn unpublish(&mut self, stream: u32) {
         if let Some(at) = self.publishing.iter().position(|p| p.id == stream) {
-            let gone = self.publishing.swap_remove(at);
-            self.shard.metrics().publishers.dec();
+            let gone = self.take_publishing(at);
             limited("unpublished", Instant::now(), || {
                 tracing::info!(
                     stream = %gone.publisher.stream().name(), peer = %self.peer, "unpublished"
@@ -165,8 +184,7 @@ impl Connection {
     }
 
     fn displaced(&mut self, at: usize) {
-        let gone = self.publishing.swap_remove(at);
-        self.shard.metrics().publishers.dec();
+        let gone = self.take_publishing(at);
         limited("displaced", Instant::now(), || {
             tracing::warn!(
                 stream = %gone.publisher.stream().name(), peer = %self.peer, code = "displaced",

@@ -14,6 +14,7 @@ use crate::rtmp::chunk::write_absolute;
 use crate::rtmp::command::data;
 use crate::rtmp::message::{Message, kind};
 use crate::rtmp::mirror::{EPOCH, EpochMark};
+use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::code;
 use crate::telemetry::repeats::repeated;
 
@@ -53,6 +54,10 @@ impl Connection {
         }
         // A player that waits has finished its login: a thousand of them may share one address.
         self.admitted.login_done();
+        #[cfg(feature = "publish")]
+        {
+            self.agent = None;
+        }
         let now = Instant::now();
         self.viewing.push(Viewing {
             id: stream,
@@ -167,9 +172,24 @@ impl Connection {
                 self.machine.end_play(id);
                 None
             }
+            OutletEvent::Kicked => {
+                self.kicked();
+                None
+            }
             OutletEvent::Room => None,
             OutletEvent::Closed(ending) => Some(End::Outlet(ending)),
         }
+    }
+
+    /// An operator wants it to go. What it wrote to the peer goes out first.
+    fn kicked(&mut self) {
+        self.say_goodbye();
+        #[cfg(feature = "publish")]
+        self.kick_publishing();
+        self.machine.close(CloseReason::Driver(
+            "kicked",
+            "an operator ended the connection".to_owned(),
+        ));
     }
 
     /// The server stops: viewers hear that their streams end. Mirrors do not: to them the streams
