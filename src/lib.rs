@@ -21,7 +21,7 @@
 //!
 //! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, [`rtmp_server`],
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
-//! others, [`auth`] who may publish and play.
+//! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
 //! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`], and [`stress`], a
 //! client that is many viewers and publishers.
@@ -33,6 +33,7 @@ pub mod cli;
 pub mod cluster;
 pub mod codec;
 pub mod config;
+pub mod control;
 pub mod daemon;
 #[cfg(feature = "publish")]
 pub mod demo;

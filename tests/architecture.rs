@@ -120,6 +120,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    (
+        "control",
+        &[
+            "cluster",
+            "net",
+            "relay",
+            "media",
+            "limits",
+            "system",
+            "telemetry",
+        ],
+    ),
     // process: start and stop order
     ("system", &["limits"]),
     ("telemetry", &["relay", "media", "limits", "system"]),
@@ -176,6 +188,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "cluster",
+            "control",
             "rtmp_client",
             "config",
             "rtmp_server",
@@ -195,6 +208,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "control",
             "daemon",
             "demo",
             "stress",

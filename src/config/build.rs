@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
-use super::settings::{Lack, Listen, LogFormat, Mirror, Role, Settings};
+use super::settings::{ControlAt, Lack, Listen, LogFormat, Mirror, Role, Settings};
 use super::value::{List, Size, Span};
 #[cfg(feature = "publish")]
 use crate::auth::Users;
 use crate::auth::{Applications, Networks};
-use crate::limits::{Limits, MAX_CHUNK_SIZE};
+use crate::limits::{Limits, MAX_CHUNK_SIZE, MAX_SOCKET_PATH};
 use crate::media::StreamName;
 use crate::telemetry::logging;
 
@@ -202,6 +202,11 @@ impl<'a> Build<'a> {
         if let Some(list) = file.http {
             listen.http = self.addresses("listen.http", &list);
         }
+        listen.control = match file.control {
+            None => ControlAt::Usual,
+            Some(path) if path.as_os_str().is_empty() => ControlAt::Off,
+            Some(path) => self.control(&path),
+        };
         if listen.rtmp.is_empty() && listen.http.is_empty() {
             self.wrong(
                 "listen",
@@ -216,6 +221,18 @@ impl<'a> Build<'a> {
                 );
             }
         }
+    }
+
+    fn control(&mut self, path: &Path) -> ControlAt {
+        let path = self.path(path);
+        // The system's address of a socket has no room for more (unix(7)).
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            self.wrong(
+                "listen.control",
+                format!("is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have"),
+            );
+        }
+        ControlAt::Path(path)
     }
 
     fn addresses(&mut self, key: &str, list: &List) -> Vec<SocketAddr> {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::settings::{
-    Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server, Settings, Takeover,
+    ControlAt, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server, Settings,
+    Takeover,
 };
 use super::value::{Size, Span};
 use crate::limits::Limits;
@@ -70,7 +71,11 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
     // A setting that is added is not forgotten below.
     let Settings {
         role: _,
-        listen: Listen { rtmp: _, http: _ },
+        listen: Listen {
+            rtmp: _,
+            http: _,
+            control: _,
+        },
         applications: _,
         publish:
             Publish {
@@ -164,6 +169,13 @@ pub const KEYS: &[Key] = &[
     }),
     key("listen.rtmp", Effect::Listener, |s| list(&s.listen.rtmp)),
     key("listen.http", Effect::Listener, |s| list(&s.listen.http)),
+    key("listen.control", Effect::Restart, |s| {
+        match &s.listen.control {
+            ControlAt::Usual => "the usual place".to_owned(),
+            ControlAt::Off => none(),
+            ControlAt::Path(path) => path.display().to_string(),
+        }
+    }),
     for_new("publish.users", |s| file(s.publish.users.as_ref())),
     for_new("publish.networks", |s| s.publish.networks.to_string()),
     for_new("publish.takeover", |s| {

@@ -36,6 +36,7 @@ pub(super) struct File {
 pub(super) struct Listen {
     pub(super) rtmp: Option<List>,
     pub(super) http: Option<List>,
+    pub(super) control: Option<PathBuf>,
 }
 
 #[cfg(feature = "publish")]

@@ -32,8 +32,8 @@ use crate::limits::MAX_CONFIG_PROBLEMS;
 pub use changes::{Change, Effect, KEYS, Key, changes};
 pub use problem::Problem;
 pub use settings::{
-    Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server, Settings,
-    Takeover,
+    ControlAt, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server,
+    Settings, Takeover,
 };
 pub use value::{MasterUrl, Size, Span};
 

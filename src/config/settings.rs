@@ -147,6 +147,20 @@ pub struct Listen {
     pub rtmp: Vec<SocketAddr>,
     /// HTTP
     pub http: Vec<SocketAddr>,
+    /// `status` and `ctl`
+    pub control: ControlAt,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ControlAt {
+    /// Where `status` and `ctl` look for it, if that place is free and can be written.
+    #[default]
+    Usual,
+    /// Nowhere.
+    Off,
+    /// Here, or the server does not start.
+    Path(PathBuf),
 }
 
 /// Who may publish, and what happens to a second publisher.
@@ -315,6 +329,7 @@ impl Settings {
             listen: Listen {
                 rtmp: vec![everywhere(1935)],
                 http: vec![everywhere(8080)],
+                control: ControlAt::Usual,
             },
             applications: Applications::default(),
             publish: Publish {

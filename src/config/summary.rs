@@ -1,6 +1,6 @@
 //! A good configuration in a few lines, for `crtmpserver check`.
 
-use super::{Loaded, Role, Span};
+use super::{ControlAt, Loaded, Role, Span};
 
 impl Loaded {
     /// The lines of the summary that the table at start does not show: the master, who may publish,
@@ -42,6 +42,11 @@ impl Loaded {
         }
         lines.push(("rtmp", all(&s.listen.rtmp)));
         lines.push(("http", all(&s.listen.http)));
+        match &s.listen.control {
+            ControlAt::Usual => {}
+            ControlAt::Off => lines.push(("control", "off".to_owned())),
+            ControlAt::Path(path) => lines.push(("control", path.display().to_string())),
+        }
         let applications: Vec<&str> = s.applications.names().map(|n| &**n).collect();
         lines.push(("applications", applications.join(", ")));
         lines.push(("publish", self.publishers()));

@@ -267,6 +267,7 @@ mod tests {
         Listen {
             rtmp: parse(rtmp),
             http: parse(http),
+            control: crate::config::ControlAt::Off,
         }
     }
 

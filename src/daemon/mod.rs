@@ -6,6 +6,7 @@
 
 pub mod activation;
 mod care;
+mod control;
 pub mod notify;
 pub mod privileges;
 pub mod reload;
@@ -29,6 +30,7 @@ use crate::auth::{FileError, Policy};
 use crate::bridge;
 use crate::cluster::Cluster;
 use crate::config::{Loaded, Settings, Sources};
+use crate::control::{ControlSocket, SocketError};
 use crate::net::{BindError, Listener};
 use crate::relay::Hub;
 use crate::rtmp::mirror::new_id;
@@ -71,6 +73,9 @@ pub enum StartError {
     /// A socket that was passed to this process.
     #[error("{0}")]
     Activation(#[from] ActivationError),
+    /// The control socket.
+    #[error("{0}")]
+    Control(#[from] SocketError),
     /// A file with secrets.
     #[error("{0}")]
     File(#[from] FileError),
@@ -87,7 +92,7 @@ impl StartError {
             Self::Wish(_) | Self::File(_) | Self::Activation(_) => EX_CONFIG,
             // Nothing that time could mend: this service may have no network socket of its own.
             Self::Bind(e) if e.is_forbidden() => EX_CONFIG,
-            Self::Bind(_) | Self::Privileges(_) | Self::System(_) => EX_OSERR,
+            Self::Bind(_) | Self::Control(_) | Self::Privileges(_) | Self::System(_) => EX_OSERR,
         }
     }
 
@@ -96,6 +101,7 @@ impl StartError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Bind(e) => e.source.raw_os_error(),
+            Self::Control(e) => e.errno(),
             Self::System(e) => e.raw_os_error(),
             Self::Privileges(PrivilegeError::Refused { source, .. }) => source.raw_os_error(),
             Self::Wish(_) | Self::Privileges(_) | Self::Activation(_) | Self::File(_) => None,
@@ -108,6 +114,8 @@ pub struct Server {
     settings: Settings,
     rtmp: Vec<Listener>,
     http: Vec<Listener>,
+    control: Vec<ControlSocket>,
+    started: Instant,
     parts: Parts,
     sources: Option<Sources>,
     warnings: Vec<String>,
@@ -145,6 +153,7 @@ impl Server {
         };
         let rtmp = or_bind(inherited.rtmp, &settings.listen.rtmp)?;
         let http = or_bind(inherited.http, &settings.listen.http)?;
+        let control = control::open(inherited.control, &settings.listen.control)?;
         let hub = Hub::new(settings.hub());
         // Again when it serves; but only root may raise the hard limit, and root may be gone then.
         running::descriptors(&settings)?;
@@ -155,6 +164,8 @@ impl Server {
             settings,
             rtmp,
             http,
+            control,
+            started: now,
             parts: Parts {
                 hub,
                 cluster,
@@ -241,10 +252,13 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let role = self.settings.role;
+        let reloader = self.reloader();
         let (orderer, mut orders) = self.orders;
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
         running.serve(self.rtmp, self.http)?;
+        let answers = running.control(self.started, control::reload(reloader));
+        let mut asked = control::serve(self.control, &answers);
         let mut care = JoinSet::new();
         let control = Beat::default();
         care.spawn(tick(Arc::clone(&self.parts.hub), control.clone()));
@@ -275,6 +289,7 @@ impl Server {
         let dropped = running.finish().await;
         // Only now: the watchdog is to be fed until the last connection ends.
         care.shutdown().await;
+        asked.shutdown().await;
         if dropped > 0 {
             tracing::warn!(dropped, code = "stop", "connections did not end in time");
         }
@@ -322,9 +337,11 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let inherited = Inherited::take(&loaded.settings.listen)?;
     let overruled = inherited.overruled(&loaded);
     let mut server = Server::open_with(loaded.settings, inherited)?;
+    server.use_usual_control();
     server.sources = Some(loaded.sources);
     server.warnings.clone_from(&loaded.warnings);
     server.tell(process.notifier.clone());
+    server.give_control(&plan);
     plan.apply()?;
     for warning in loaded.warnings.into_iter().chain(overruled) {
         tracing::warn!("{warning}");

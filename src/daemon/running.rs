@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -14,6 +14,7 @@ use super::reload::{Order, Outcome};
 use crate::auth::Policy;
 use crate::cluster::{Cluster, Link};
 use crate::config::{self, Change, Effect, Lack, Problem, Settings};
+use crate::control::{Control, Reload};
 use crate::edge::{Edge, EdgeConfig, MASTER};
 use crate::http::{self, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -75,6 +76,8 @@ pub(super) struct Running {
     tasks: JoinSet<io::Result<()>>,
     edge: Option<Arc<Edge>>,
     work: JoinSet<()>,
+    /// What the control socket answers from, once there is one.
+    asked: Option<Arc<Control>>,
 }
 
 /// A listener that serves until this is dropped; then it takes whoever is connected and ends.
@@ -138,6 +141,7 @@ impl Running {
             tasks: JoinSet::new(),
             edge: None,
             work: JoinSet::new(),
+            asked: None,
         })
     }
 
@@ -220,6 +224,34 @@ impl Running {
             .find(|l| l.protocol == Protocol::Rtmp)
             .map_or(0, |l| l.address.port());
         self.rtmp_port.store(rtmp, Ordering::Relaxed);
+        if let Some(control) = &self.asked {
+            control.listens(self.addresses());
+        }
+    }
+
+    /// Protocol and address of each listener, for people.
+    fn addresses(&self) -> Vec<(String, String)> {
+        let all = self.listeners.iter();
+        all.map(|l| (l.protocol.label().to_owned(), l.address.to_string()))
+            .collect()
+    }
+
+    /// What can be asked of it while it runs.
+    pub(super) fn control(&mut self, started: Instant, reload: Reload) -> Arc<Control> {
+        let control = Arc::new(Control {
+            hub: Arc::clone(&self.parts.hub),
+            cluster: Arc::clone(&self.parts.cluster),
+            metrics: Arc::clone(&self.parts.metrics),
+            health: Arc::clone(&self.parts.health),
+            shards: Arc::clone(&self.shards),
+            admission: Arc::clone(&self.door.admission),
+            role: self.settings.role.as_str(),
+            listeners: Mutex::new(self.addresses()),
+            started,
+            reload,
+        });
+        self.asked = Some(Arc::clone(&control));
+        control
     }
 
     /// Sees to it that there is the link that the settings ask for, and no other.
@@ -331,6 +363,7 @@ impl Running {
         self.note_port();
         // What waits for the restart differs until then, and is told at each reload.
         new.log.format = self.settings.log.format;
+        new.listen.control = self.settings.listen.control.clone();
         new.server.threads = self.settings.server.threads;
         self.settings = new;
         self.link();

@@ -1,0 +1,313 @@
+//! What an answer of the control socket holds. The names of the fields are a promise: programs read
+//! them (`docs/operating.md`). Times called `..._ms` that are no durations are Unix time.
+
+use serde::{Deserialize, Serialize};
+
+use super::protocol::{Refusal, VERSION};
+
+/// One answer; of the parts those that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// [`VERSION`]
+    pub v: u32,
+    /// Whether it was done.
+    pub ok: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refusal>,
+    /// The server's clock.
+    pub at_ms: u64,
+    /// How long the server has run; rates are taken from two answers by this.
+    pub uptime_ms: u64,
+    /// Of a list: what to go on behind, when there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Shards that did not answer in time; what they know is missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_shards: Vec<usize>,
+    /// `status`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// `health`, and with `status`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// `version`, and with `status`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// Since the answer before; by the client, from two of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
+    /// `streams`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Vec<Stream>>,
+    /// `viewers`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<Vec<Viewer>>,
+    /// `mirrors`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrors: Option<Vec<Mirror>>,
+    /// `kick`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kicked: Option<Kicked>,
+    /// `reload`: what is different now, a sentence each
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reloaded: Option<Vec<String>>,
+}
+
+impl Answer {
+    /// It was not done.
+    #[must_use]
+    pub fn refused(error: Refusal) -> Self {
+        Self {
+            v: VERSION,
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+}
+
+/// The program that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// Whether it was built with publishing; a mirror's own binary is not.
+    pub publish: bool,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// What goes in and out of the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rates {
+    /// What all sources sent in the last seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_kbit_per_second: Option<u64>,
+    /// What all peers took between the two answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_kbit_per_second: Option<u64>,
+}
+
+/// Whether the server does its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// Nothing is wrong.
+    pub healthy: bool,
+    /// A sentence for each thing that is, with the part that it is about in front: `master: ...`.
+    pub troubles: Vec<String>,
+}
+
+/// The server as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// `standalone`, `master` or `mirror`
+    pub role: String,
+    /// Its name among the servers of a cluster, made anew at each start.
+    pub server_id: String,
+    /// When it started.
+    pub started_ms: u64,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// A mirror's link to its master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master: Option<Master>,
+    /// Streams with a source.
+    pub live: usize,
+    /// Streams whose source is away, with their viewers.
+    pub waiting: usize,
+    /// Connections that publish.
+    pub publishers: usize,
+    /// Streams that are pulled from the master.
+    pub pulls: usize,
+    /// Who watches.
+    pub viewers: Watching,
+    /// Mirrors whose control connection is up.
+    pub mirrors: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Bytes that came in over accepted connections; pulls are none.
+    pub bytes_in: u64,
+    /// Bytes that went out.
+    pub bytes_out: u64,
+    /// Per thread: connections, and whether it answers.
+    pub shards: Vec<Shard>,
+}
+
+/// One thread that serves connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shard {
+    /// Which.
+    pub index: usize,
+    /// Connections there.
+    pub connections: usize,
+    /// Whether it answered in time.
+    pub answers: bool,
+}
+
+/// Where the server listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listener {
+    /// `rtmp` or `http`
+    pub protocol: String,
+    /// Address and port.
+    pub address: String,
+}
+
+/// A mirror's link to its master.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Master {
+    /// Where it is.
+    pub url: String,
+    /// `up`, `down`, or `none` for a foreign master, each of whose streams is pulled by itself
+    pub state: String,
+    /// Since when that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// What the last try met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Viewers by protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Watching {
+    /// RTMP players.
+    pub rtmp: usize,
+    /// HTTP-FLV players.
+    pub flv: usize,
+    /// Pulls of other servers.
+    pub mirror: usize,
+}
+
+impl Watching {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.rtmp
+            .saturating_add(self.flv)
+            .saturating_add(self.mirror)
+    }
+}
+
+/// A stream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stream {
+    /// `APP/STREAM`
+    pub name: String,
+    /// `live`, or `waiting` for its source to come back
+    pub state: String,
+    /// When its present or last source came.
+    pub since_ms: u64,
+    /// Since when it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_since_ms: Option<u64>,
+    /// Where it comes from: `rtmp ADDRESS` or `pull URL`.
+    pub source: String,
+    /// The number of the connection that publishes it, for `kick`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publisher_id: Option<u64>,
+    /// The address of the publisher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The user it logged in as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What the encoder calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Video codec, a `FourCC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video: Option<String>,
+    /// Audio codec, a `FourCC`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<String>,
+    /// Pictures a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    /// What the source sent in the last seconds.
+    pub kbit_per_second: u64,
+    /// Frames that came.
+    pub frames: u64,
+    /// Payload bytes that came.
+    pub bytes: u64,
+    /// Video frames dropped because no key frame had come.
+    pub dropped: u64,
+    /// Frames that late viewers were not given.
+    pub skipped: u64,
+    /// Sources that it has had.
+    pub epochs: u64,
+    /// Time since the last audio or video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
+    /// Who watches.
+    pub viewers: Watching,
+}
+
+/// A viewer: a stream that a connection plays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Viewer {
+    /// The number of its connection, for `kick`.
+    pub id: u64,
+    /// `rtmp`, `http-flv` or `mirror`
+    pub protocol: String,
+    /// Its address.
+    pub peer: String,
+    /// What it plays.
+    pub stream: String,
+    /// Since when.
+    pub since_ms: u64,
+    /// `playing`; `waiting` for a key frame; `slow`: its socket is full; `paused`
+    pub state: String,
+    /// Bytes sent to the connection.
+    pub bytes: u64,
+    /// What was sent since the answer before; by the client, from two answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kbit_per_second: Option<u64>,
+    /// Frames sent to the connection.
+    pub frames: u64,
+    /// Frames that it was not given because it was late.
+    pub skipped: u64,
+    /// How far the next frame for it is behind the newest.
+    pub lag_ms: u64,
+    /// Frames that it has before it.
+    pub lag_frames: u64,
+}
+
+/// A mirror that is connected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mirror {
+    /// Its name, made anew at each of its starts.
+    pub id: String,
+    /// Its address.
+    pub peer: String,
+    /// When it proved itself.
+    pub since_ms: u64,
+    /// `up`: its control connection is there; one that is lost is no longer listed.
+    pub link: String,
+}
+
+/// Who was told to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kicked {
+    /// The number of the connection.
+    pub id: u64,
+    /// Its address.
+    pub peer: String,
+    /// What it published.
+    pub published: Vec<String>,
+    /// What it played.
+    pub played: Vec<String>,
+}

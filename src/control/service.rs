@@ -1,0 +1,144 @@
+//! Serving the control socket: few clients, each with a deadline for everything.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::facts::Control;
+use super::model::Answer;
+use super::protocol::{self, Lines, Refusal, Verb};
+use super::socket::ControlSocket;
+use crate::limits::{ACCEPT_PAUSE, CONTROL_PATIENCE, MAX_CONTROL_CLIENTS};
+use crate::telemetry::logging::limited;
+
+/// Serves until it is dropped; the socket's file goes then, if the server made it.
+pub async fn serve(socket: ControlSocket, control: Arc<Control>) {
+    let places = Arc::new(Semaphore::new(MAX_CONTROL_CLIENTS));
+    let (listener, _file) = match socket.listen() {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::error!(
+                code = "control",
+                "the control socket is not served: {error}"
+            );
+            return;
+        }
+    };
+    let mut clients = JoinSet::new();
+    loop {
+        let accepted = listener.accept().await;
+        while clients.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    let control = Arc::clone(&control);
+                    clients.spawn(async move {
+                        client(stream, &control).await;
+                        drop(place);
+                    });
+                }
+                Err(_full) => refuse(&stream),
+            },
+            Err(error) => {
+                limited("control-accept", Instant::now(), || {
+                    tracing::warn!(
+                        code = "control",
+                        "accept on the control socket failed, trying again: {error}"
+                    );
+                });
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One client too many: it hears so if its socket takes it, and is gone.
+fn refuse(stream: &UnixStream) {
+    let why = "too many connections to the control socket; try again";
+    let answer = line(&Answer::refused(Refusal::new("busy", why)));
+    // There is nobody to tell when it does not.
+    drop(stream.try_write(&answer));
+}
+
+async fn client(mut stream: UnixStream, control: &Control) {
+    let by = stream
+        .peer_cred()
+        .map_or_else(|_| "unknown".to_owned(), |c| c.uid().to_string());
+    let mut lines = Lines::default();
+    let mut bytes = [0; 1024];
+    loop {
+        let read = within(stream.read(&mut bytes)).await;
+        let Some(read @ 1..) = read else { return };
+        lines.feed(bytes.get(..read).unwrap_or_default());
+        loop {
+            let answer = match lines.next_line() {
+                Ok(None) => break,
+                Ok(Some(request)) => answer(control, &request, &by).await,
+                Err(too_long) => {
+                    let refusal = Refusal::new("bad-request", too_long.to_string());
+                    within(stream.write_all(&line(&Answer::refused(refusal)))).await;
+                    return;
+                }
+            };
+            if within(stream.write_all(&line(&answer))).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// The result, if there is one in time.
+async fn within<T>(io: impl Future<Output = std::io::Result<T>>) -> Option<T> {
+    timeout(CONTROL_PATIENCE, io).await.ok()?.ok()
+}
+
+async fn answer(control: &Control, request: &[u8], by: &str) -> Answer {
+    let verb = match protocol::parse(request) {
+        Ok(verb) => verb,
+        Err(refusal) => return Answer::refused(refusal),
+    };
+    let said = match &verb {
+        Verb::KickConnection(_) | Verb::KickPublisher(_) => Some("kick"),
+        Verb::Reload => Some("reload"),
+        _ => None,
+    };
+    let answer = control.answer(verb).await;
+    // What changes something has a line, whoever did it.
+    match (said, &answer.error, &answer.kicked) {
+        (None, ..) => {}
+        (Some(verb), Some(error), _) => {
+            tracing::warn!(
+                code = "control-refused", uid = by, verb, reason = %error.code,
+                "an operator's wish was not done: {error}"
+            );
+        }
+        (Some(_), None, Some(kicked)) => {
+            tracing::warn!(
+                code = "kicked", uid = by, id = kicked.id, peer = %kicked.peer,
+                published = %kicked.published.join(" "), played = %kicked.played.join(" "),
+                "an operator ended a connection"
+            );
+        }
+        (Some(verb), None, None) => {
+            tracing::info!(
+                code = "control",
+                uid = by,
+                verb,
+                "done as an operator wished"
+            );
+        }
+    }
+    answer
+}
+
+fn line(answer: &Answer) -> Vec<u8> {
+    // Plain data is always JSON; should it ever not be, the client misses its answer and says so.
+    let mut line = serde_json::to_vec(answer).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
