@@ -1,15 +1,19 @@
 //! The command line.
 //!
-//! `crtmpserver [--uid=USER] [FILE]` runs the server, `check` tells what is wrong with a configuration, `passwd`
-//! and `secret` make the files that hold users and the mirrors' secret, `stress` loads a server,
-//! `demo` shows it all. Exit codes are those of sysexits.
+//! `crtmpserver [--uid=USER] [FILE]` runs the server, `check` tells what is wrong with a configuration,
+//! `passwd` and `secret` make the files that hold users and the mirrors' secret, `status` and `ctl` look
+//! into a running server, `stress` loads one, `demo` shows it all. Exit codes are those of sysexits.
 
+mod asking;
 mod check;
+mod ctl;
 mod output;
 #[cfg(feature = "publish")]
 mod passwd;
 mod secret;
+mod status;
 mod stress;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,6 +109,10 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make the secret that a master shares with its mirrors
     Secret(secret::SecretArgs),
+    /// Say how the running server is: streams, viewers, rates, and what is wrong
+    Status(status::StatusArgs),
+    /// Look into the running server, end a connection, read the configuration again
+    Ctl(ctl::CtlArgs),
     /// Load a server with viewers and publishers, and report what they met
     Stress(Box<stress::StressArgs>),
     /// Show a master, two mirrors and an encoder at work, in one process
@@ -133,6 +141,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "publish")]
         Some(Command::Passwd(args)) => passwd::run(&args),
         Some(Command::Secret(args)) => secret::run(&args),
+        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Ctl(args)) => ctl::run(&args),
         Some(Command::Stress(args)) => stress::run(&args),
         #[cfg(feature = "publish")]
         Some(Command::Demo) => crate::demo::run(),

@@ -11,6 +11,13 @@ pub(super) fn line(text: &str) {
     drop(writeln!(io::stdout().lock(), "{text}"));
 }
 
+/// Lines that take the place of what a terminal showed.
+pub(super) fn again(lines: &[String]) {
+    let text = lines.join("\x1b[K\n");
+    let mut stdout = io::stdout().lock();
+    drop(write!(stdout, "\x1b[H{text}\x1b[K\n\x1b[J").and_then(|()| stdout.flush()));
+}
+
 /// A line on standard error; journald knows the program's name, and wants a priority.
 pub(super) fn error(text: &str) {
     let name = if journal_reads_stderr() {

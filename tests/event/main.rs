@@ -5,9 +5,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test may fail loudly"
 )]
 
+mod control;
 mod network;
 mod reload;
 mod survival;

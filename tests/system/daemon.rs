@@ -127,6 +127,7 @@ fn with_listeners(keys: &str, rtmp: u16, http: u16) -> String {
 [listen]
 rtmp = [\"127.0.0.1:{rtmp}\", \"[::1]:{rtmp}\"]
 http = [\"127.0.0.1:{http}\", \"[::1]:{http}\"]
+control = \"\"
 [log]
 level = \"debug\"
 format = \"text\"

@@ -1,0 +1,139 @@
+//! `crtmpserver ctl`: looking into a running server, and a word to it.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
+use super::{output, status, tables};
+use crate::control::model::Answer;
+use crate::control::protocol::Request;
+
+/// What to ask.
+#[derive(Debug, Args)]
+pub(super) struct CtlArgs {
+    #[command(flatten)]
+    asking: AskingArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The whole server, as `crtmpserver status`
+    Status,
+    /// What is live: state, source, rates, viewers
+    Streams,
+    /// Who watches: since when, what was sent, how far behind
+    Viewers {
+        /// Of this stream alone
+        #[arg(value_name = "APP/STREAM")]
+        stream: Option<String>,
+    },
+    /// The mirrors that are connected
+    Mirrors,
+    /// End a connection: a viewer or a publisher by its ID, or the publisher of APP/STREAM
+    Kick {
+        /// An ID that `streams` or `viewers` shows, or the name of a stream
+        #[arg(value_name = "ID|APP/STREAM")]
+        target: String,
+    },
+    /// Read the configuration again, as SIGHUP does, and say what changed
+    Reload,
+    /// What is wrong, if anything; the exit code is 1 then
+    Health,
+    /// The version of the server that runs
+    Version,
+}
+
+pub(super) fn run(args: &CtlArgs) -> ExitCode {
+    let json = args.asking.json;
+    if matches!(args.verb, Verb::Status) {
+        return status::once(&args.asking, false);
+    }
+    match ask(args) {
+        Ok(answer) => {
+            if json {
+                json_line(&answer);
+            } else {
+                lines(&args.verb, &answer)
+                    .iter()
+                    .for_each(|line| output::line(line));
+            }
+            let sick = answer.health.is_some_and(|health| !health.healthy);
+            if sick {
+                ExitCode::from(EX_NOT_WELL)
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
+        Err(failure) => failure.tell(json),
+    }
+}
+
+fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
+    let mut asking = args.asking.connect()?;
+    match &args.verb {
+        Verb::Status => asking.overview(),
+        Verb::Streams => asking.streams(),
+        Verb::Viewers { stream } => asking.viewers(stream.as_deref()),
+        Verb::Mirrors => asking.mirrors(),
+        Verb::Kick { target } => asking.ask(&kick(target)),
+        Verb::Reload => asking.ask(&Request::new("reload")),
+        Verb::Health => asking.ask(&Request::new("health")),
+        Verb::Version => asking.ask(&Request::new("version")),
+    }
+}
+
+fn kick(target: &str) -> Request {
+    let mut request = Request::new("kick");
+    match target.parse() {
+        Ok(id) => request.id = Some(id),
+        Err(_) => request.stream = Some(target.to_owned()),
+    }
+    request
+}
+
+fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
+    let now = answer.at_ms;
+    let mut lines = match verb {
+        Verb::Status => tables::overview(answer),
+        Verb::Streams => tables::streams(answer.streams.as_deref().unwrap_or_default(), now),
+        Verb::Viewers { stream } => {
+            let viewers = answer.viewers.as_deref().unwrap_or_default();
+            tables::viewers(viewers, stream.is_some(), now)
+        }
+        Verb::Mirrors => tables::mirrors(answer.mirrors.as_deref().unwrap_or_default(), now),
+        Verb::Kick { .. } => answer.kicked.iter().map(tables::kicked).collect(),
+        Verb::Reload => match answer.reloaded.as_deref().unwrap_or_default() {
+            [] => vec!["read again; nothing has changed".to_owned()],
+            changes => changes.to_vec(),
+        },
+        Verb::Health => answer.health.iter().flat_map(tables::health).collect(),
+        Verb::Version => {
+            let program = answer.program.clone().unwrap_or_default();
+            let publish = if program.publish {
+                ""
+            } else {
+                " (a mirror only, built without publishing)"
+            };
+            vec![format!("{}{publish}", program.version)]
+        }
+    };
+    if !answer.silent_shards.is_empty() && !matches!(verb, Verb::Health | Verb::Status) {
+        lines.push("not all: a thread of the server does not answer; see ctl health".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_connection_and_anything_else_a_stream() {
+        assert_eq!(kick("17").id, Some(17));
+        assert_eq!(kick("live/17").stream.as_deref(), Some("live/17"));
+        assert_eq!(kick("-1").stream.as_deref(), Some("-1"));
+    }
+}
