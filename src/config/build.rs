@@ -20,13 +20,13 @@ use crate::telemetry::logging;
 /// Notes problems while it builds; what is wrong keeps its default, so that the rest is checked too.
 pub(super) struct Build<'a> {
     layers: &'a Layers,
-    /// Where paths that are not absolute begin.
-    base: PathBuf,
+    /// Where paths that are not absolute begin: the folder of the file, when there is one.
+    base: Option<PathBuf>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Build<'a> {
-    pub(super) const fn new(layers: &'a Layers, base: PathBuf) -> Self {
+    pub(super) const fn new(layers: &'a Layers, base: Option<PathBuf>) -> Self {
         Self {
             layers,
             base,
@@ -160,7 +160,9 @@ impl<'a> Build<'a> {
     }
 
     fn path(&self, path: &Path) -> PathBuf {
-        self.base.join(path)
+        self.base
+            .as_ref()
+            .map_or_else(|| path.to_owned(), |base| base.join(path))
     }
 
     fn networks(&mut self, key: &str, list: &List) -> Networks {
@@ -317,17 +319,20 @@ impl<'a> Build<'a> {
                 Err(message) => self.wrong("mirror.streams", message),
             }
         }
-        match (&file.secret_file, streams.is_empty()) {
-            (None, true) if !self.layers.says("mirror.streams") => {
-                settings.lack = Some(Lack::Secret);
-            }
-            (Some(_), false) => self.wrong(
+        if file.secret_file.is_some() && !streams.is_empty() {
+            self.wrong(
                 "mirror.streams",
                 "is for a foreign master, which knows no secret; remove it, or mirror.secret_file",
-            ),
-            _ => {}
+            );
         }
-        settings.secret_file = file.secret_file.map(|path| self.path(&path));
+        settings.secret_file = match file.secret_file {
+            Some(path) => Some(self.path(&path)),
+            None if self.layers.says("mirror.streams") => None,
+            None => self.base.as_ref().map(|base| base.join(MIRROR_SECRET)),
+        };
+        if settings.secret_file.is_none() && !self.layers.says("mirror.streams") {
+            settings.lack = Some(Lack::Secret);
+        }
         settings.mirror = master.map(|master| Mirror { master, streams });
     }
 
@@ -512,6 +517,9 @@ impl<'a> Build<'a> {
         }
     }
 }
+
+/// Where a mirror has its secret, beside the configuration, when nobody says where.
+const MIRROR_SECRET: &str = "mirror.secret";
 
 /// Whether there is nothing of that name, not even something that cannot be looked at.
 fn is_missing(path: &Path) -> bool {

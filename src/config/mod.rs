@@ -105,8 +105,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
         .file
         .as_deref()
         .and_then(std::path::Path::parent)
-        .map(std::path::Path::to_owned)
-        .unwrap_or_default();
+        .map(std::path::Path::to_owned);
     let mut build = build::Build::new(&layers, base);
     let mut settings = build.settings(file);
     let (more, users) = build.inspect(&mut settings);

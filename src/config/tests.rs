@@ -227,7 +227,22 @@ fn a_mirror_without_its_master_or_the_secret_says_so_and_runs() {
         assert_eq!(lack(&format!("role = \"mirror\"\n{nothing}")), Lack::Master);
     }
     let master = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n";
-    assert_eq!(lack(master), Lack::Secret);
+    let usual = lack(master);
+    assert!(
+        matches!(&usual, Lack::SecretFile(path) if path.ends_with("mirror.secret")),
+        "{usual}"
+    );
+    // Without a file of the configuration there is nothing that it could be beside.
+    let flag = |key: &str, value: &str| Flag {
+        name: "--set".into(),
+        key: key.into(),
+        value: value.into(),
+    };
+    let alone = load(&Sources {
+        flags: vec![flag("role", "mirror"), flag("mirror.master", "rtmp://x")],
+        ..Sources::default()
+    });
+    assert_eq!(alone.unwrap().settings.lack(), Some(Lack::Secret));
     let missing = lack(&format!("{master}secret_file = \"/nonexistent/secret\"\n"));
     assert_eq!(missing, Lack::SecretFile("/nonexistent/secret".into()));
     assert!(missing.to_string().contains("/nonexistent/secret"));
