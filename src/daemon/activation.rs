@@ -237,7 +237,7 @@ fn overruled(name: &'static str, said: &[SocketAddr], given: &[SocketAddr]) -> O
         format!("`systemctl disable --now {unit}` takes them away")
     } else {
         format!(
-            "to change them: `systemctl edit {unit}`, lines [Socket] ListenStream={lines}, then `systemctl restart {unit}`"
+            "to change them: `systemctl edit {unit}`, lines [Socket] ListenStream={lines}, then `systemctl stop crtmpserver; systemctl restart {unit}; systemctl start crtmpserver`"
         )
     };
     Some(format!(

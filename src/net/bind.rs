@@ -11,7 +11,7 @@ use crate::limits::LISTEN_BACKLOG;
 
 /// A socket that could not be made to listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.address, .source))]
+#[error("cannot listen on {address}: {}", reason(.address, .source))]
 pub struct BindError {
     /// What was asked for.
     pub address: SocketAddr,
@@ -27,20 +27,25 @@ impl BindError {
     }
 }
 
-fn hint(address: &SocketAddr, error: &io::Error) -> &'static str {
+/// What the system answered, in words that help.
+fn reason(address: &SocketAddr, error: &io::Error) -> String {
     if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
-        return if address.is_ipv6() && !address.ip().is_unspecified() {
-            "; this machine has no IPv6, or this service may open no network socket itself"
+        let reason = if address.is_ipv6() && !address.ip().is_unspecified() {
+            "this machine has no IPv6, or this service may open no network socket itself"
         } else {
-            "; this service may open no network socket itself (RestrictAddressFamilies=): enable the unit that passes it one, crtmpserver.socket for listen.rtmp or crtmpserver-http.socket for listen.http, or write [] there"
+            "this service may open no network socket itself (RestrictAddressFamilies=); enable the unit that passes it one, crtmpserver.socket for listen.rtmp or crtmpserver-http.socket for listen.http, or write [] there"
         };
+        return reason.to_owned();
     }
-    match error.kind() {
+    let hint = match error.kind() {
         io::ErrorKind::AddrInUse => "; another program has this port (see: ss -ltnp)",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, or a socket unit"
+        }
         io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         _ => "",
-    }
+    };
+    format!("{error}{hint}")
 }
 
 /// A socket that listens already, but accepts nothing before [`Listener::serve`].

@@ -62,6 +62,16 @@ const TESTS: &[Test] = &[
         notify::a_start_that_fails_leaves_its_reason,
     ),
     (
+        "notify::a_thread_that_stands_still_is_told_and_stops_the_feeding",
+        Needs::Root,
+        notify::a_thread_that_stands_still_is_told_and_stops_the_feeding,
+    ),
+    (
+        "notify::journald_gets_a_priority_with_the_reason",
+        Needs::Nothing,
+        notify::journald_gets_a_priority_with_the_reason,
+    ),
+    (
         "privileges::a_named_user_takes_ports_as_root_and_is_that_user_then",
         Needs::Root,
         privileges::a_named_user_takes_ports_as_root_and_is_that_user_then,

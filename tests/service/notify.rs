@@ -5,7 +5,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::world::{Daemon, PATIENCE, Start};
@@ -34,6 +36,13 @@ impl Manager {
         let n = self.socket.recv(&mut buffer).expect("a notice");
         let text = String::from_utf8(buffer[..n].to_vec()).unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Passes over what has come so far.
+    fn forget(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv(&mut [0; 4096]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
     }
 
     /// The next datagram with a line that begins so.
@@ -99,6 +108,43 @@ fn a_life_is_told(with: &[&str], status: &str) {
         "{notice:?}"
     );
     assert_eq!(daemon.end().0, Some(0));
+}
+
+/// A debugger holds one thread of the program, as a defect would; the others go on.
+pub(crate) fn a_thread_that_stands_still_is_told_and_stops_the_feeding() {
+    let manager = Manager::new();
+    let path = manager.path();
+    let daemon = Daemon::start(Start {
+        arguments: vec![
+            "--allow-root",
+            "--rtmp=127.0.0.1:0",
+            "--http=127.0.0.1:0",
+            "--set=server.threads=2",
+        ],
+        notify: Some(&path),
+        watchdog: Some(Duration::from_secs(4)),
+        ..Start::default()
+    });
+    manager.wait_for("WATCHDOG=1");
+    let shard = daemon.thread("shard-1");
+    ptrace::seize(shard, ptrace::Options::empty()).expect("the thread of a child");
+    ptrace::interrupt(shard).unwrap();
+    waitpid(shard, Some(WaitPidFlag::__WALL)).unwrap();
+    manager.forget();
+    // What the thread had counted before may be told once more.
+    let mut fed = 0;
+    loop {
+        let notice = manager.next().concat();
+        fed += usize::from(notice == "WATCHDOG=1");
+        if notice.contains("threads: no progress of shard-1") {
+            break;
+        }
+    }
+    assert!(fed <= 1, "fed {fed} times by a shard that stands still");
+    let said = daemon.said();
+    assert!(said.contains("shard-1; the watchdog is not fed"), "{said}");
+    ptrace::detach(shard, None).unwrap();
+    manager.wait_for("WATCHDOG=1");
 }
 
 #[cfg(feature = "publish")]
@@ -169,5 +215,21 @@ pub(crate) fn a_start_that_fails_leaves_its_reason() {
         assert_eq!(notice.get(1).map(String::as_str), errno);
         let told = status.split(" (the first").next().unwrap();
         assert!(said.contains(told), "{said} tells other than {status}");
+    }
+}
+
+pub(crate) fn journald_gets_a_priority_with_the_reason() {
+    let start = |journal| Start {
+        arguments: vec!["--allow-root", "--set", "relay.grase=1s"],
+        journal,
+        ..Start::default()
+    };
+    for (journal, begins) in [
+        (true, "<3>--set: relay.grase"),
+        (false, "crtmpserver: --set"),
+    ] {
+        let (code, said) = Daemon::start(start(journal)).end();
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.starts_with(begins), "{said}");
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 /// How long anything may take that should take a moment; the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,8 @@ pub(crate) struct Start<'a> {
     pub(crate) notify: Option<&'a Path>,
     /// `WATCHDOG_USEC`
     pub(crate) watchdog: Option<Duration>,
+    /// Whether `JOURNAL_STREAM` says that journald reads its words.
+    pub(crate) journal: bool,
     /// Another user than that of the test, and its group.
     pub(crate) user: Option<u32>,
     /// A program in front, with its arguments.
@@ -60,7 +64,13 @@ impl Daemon {
             Some(_) => format!("LISTEN_PID={} ", how.pid.unwrap_or("$$")),
             None => String::new(),
         };
-        let script = format!("{moves}exec 0</dev/null 1>>\"$LOG\" 2>&1; {variables}exec \"$@\"");
+        let journal = if how.journal {
+            "JOURNAL_STREAM=$(stat -Lc %d:%i \"$LOG\") "
+        } else {
+            ""
+        };
+        let script =
+            format!("{moves}exec 0</dev/null 1>>\"$LOG\" 2>&1; {journal}{variables}exec \"$@\"");
         let has_role = how.arguments.iter().any(|a| a.starts_with("--role"));
         let mut sockets = how.sockets.into_iter().map(Stdio::from);
         let mut next = || sockets.next().unwrap_or_else(Stdio::null);
@@ -107,6 +117,19 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A thread by its name.
+    pub(crate) fn thread(&self, name: &str) -> Pid {
+        let of = |task: &Path| {
+            let comm = fs::read_to_string(task.join("comm")).ok()?;
+            let number = task.file_name()?.to_str()?.parse().ok()?;
+            (comm.trim() == name).then(|| Pid::from_raw(number))
+        };
+        fs::read_dir(format!("/proc/{}/task", self.pid()))
+            .unwrap()
+            .find_map(|task| of(&task.unwrap().path()))
+            .expect("a thread of that name")
     }
 
     pub(crate) fn said(&self) -> String {
