@@ -9,6 +9,8 @@ pub mod amf;
 pub mod bridge;
 #[path = "../src/codec/mod.rs"]
 pub mod codec;
+#[path = "control.rs"]
+pub mod control;
 #[path = "../src/flv/mod.rs"]
 pub mod flv;
 #[path = "../src/limits.rs"]

@@ -3,6 +3,7 @@
 
 mod chunk;
 mod client;
+mod control;
 mod formats;
 mod sessions;
 mod values;
@@ -14,6 +15,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("amf", values::amf),
     ("command", values::command),
+    ("control", control::lines),
     ("chunk", chunk::reader),
     ("chunk_pair", chunk::pair),
     ("handshake", formats::handshake),
