@@ -283,6 +283,53 @@ fn a_socket_is_replaced_when_its_server_is_dead_and_not_while_it_lives() {
 }
 
 #[test]
+fn reload_says_what_changed_or_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let base = if cfg!(feature = "publish") {
+        String::new()
+    } else {
+        "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://127.0.0.1:1\"\nstreams = [\"live/x\"]\n"
+            .to_owned()
+    };
+    let write = |more: &str| std::fs::write(&file, format!("{base}{more}")).unwrap();
+    write("");
+    let server = Server::launch(
+        dir.path(),
+        "server",
+        &dir.path().join("c.sock"),
+        &[file.to_str().unwrap()],
+    );
+    server.wait();
+    let (code, out, err) = server.say(&["ctl", "reload"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, "read again; nothing has changed\n");
+    write("[relay]\ngrace = \"77s\"\n[server]\nthreads = 3\n");
+    let (code, out, err) = server.say(&["ctl", "reload"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(
+        out.lines()
+            .any(|l| l.starts_with("relay.grace ") && l.ends_with(" (at once)"))
+    );
+    assert!(
+        out.lines()
+            .any(|l| l.starts_with("server.threads ") && l.ends_with(" (restart)"))
+    );
+    write("[relay]\ngrase = \"77s\"\n");
+    let (code, out, err) = server.say(&["ctl", "reload"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(
+        err.contains("relay.grase") && err.contains("c.toml:"),
+        "{err}"
+    );
+    assert_eq!(
+        server.json(&["ctl", "reload"])["error"]["code"],
+        "reload-refused"
+    );
+    server.wait();
+}
+
+#[test]
 fn a_clean_stop_takes_the_socket_away() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path(), "server", role());

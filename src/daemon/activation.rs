@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, SockRef, Type};
 
-use crate::config::{Listen, Loaded};
+use crate::config::{ControlAt, Listen, Loaded};
 use crate::net::Listener;
 use crate::system::{Passed, PassedError, forget_variables, passed_descriptors};
 use crate::telemetry::logging::Escaped;
@@ -142,7 +142,17 @@ impl Inherited {
         };
         let rtmp = of("rtmp", said.rtmp, &listen.rtmp, &self.rtmp);
         let http = of("http", said.http, &listen.http, &self.http);
-        rtmp.into_iter().chain(http).collect()
+        let control = match &listen.control {
+            ControlAt::Path(path) if !self.control.is_empty() => Some(format!(
+                "listen.control says {}, but crtmpserver-control.socket gave its own, and that counts; \
+                 to change it: `systemctl edit crtmpserver-control.socket`, lines [Socket] \
+                 ListenStream= ListenStream={}",
+                path.display(),
+                path.display()
+            )),
+            _ => None,
+        };
+        rtmp.into_iter().chain(http).chain(control).collect()
     }
 
     fn sort(passed: Vec<Passed>, listen: &Listen) -> Result<Self, ActivationError> {
@@ -267,7 +277,7 @@ mod tests {
         Listen {
             rtmp: parse(rtmp),
             http: parse(http),
-            control: crate::config::ControlAt::Off,
+            control: ControlAt::Off,
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod activation;
+mod control;
 mod notify;
 mod privileges;
 mod world;
@@ -44,6 +45,16 @@ const TESTS: &[Test] = &[
         "activation::what_is_wrong_with_a_socket_is_one_sentence_and_78",
         Needs::Nothing,
         activation::what_is_wrong_with_a_socket_is_one_sentence_and_78,
+    ),
+    (
+        "control::a_question_that_came_before_the_program_is_answered",
+        Needs::Nothing,
+        control::a_question_that_came_before_the_program_is_answered,
+    ),
+    (
+        "control::it_belongs_to_whom_the_server_becomes",
+        Needs::Root,
+        control::it_belongs_to_whom_the_server_becomes,
     ),
     #[cfg(feature = "publish")]
     (

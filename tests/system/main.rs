@@ -12,6 +12,7 @@
 
 mod abuse;
 mod cluster;
+mod control;
 mod daemon;
 mod foreign;
 mod login;
@@ -200,6 +201,11 @@ const TESTS: &[Test] = &[
         "cluster::nginx_pulls_from_us",
         &[FFMPEG, NGINX, NGINX_RTMP],
         cluster::nginx_pulls_from_us,
+    ),
+    (
+        "control::an_operator_sees_and_ends_them",
+        &[FFMPEG],
+        control::an_operator_sees_and_ends_them,
     ),
     (
         "survive::the_master_is_killed_and_restarted",
