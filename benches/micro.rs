@@ -1,8 +1,8 @@
 //! What one message costs in the parsers and writers: `cargo bench --bench micro [NAME]`.
 //!
-//! Time depends on the machine; instructions hardly do. For those:
-//! `valgrind --tool=callgrind target/release/deps/micro-… --count NAME`, which runs a case
-//! [`COUNT`] times and nothing else.
+//! Time depends on the machine; instructions hardly do. `benches/instructions` counts those: it runs
+//! this program under valgrind as `micro --count NAME TIMES`, which runs a case so often and does
+//! nothing else, so that the difference of two counts is free of preparation.
 
 #![expect(
     clippy::print_stdout,
@@ -11,9 +11,10 @@
 )]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use criterion::{Criterion, Throughput};
 use crtmpserver::amf::{Value, amf0};
 use crtmpserver::flv;
 use crtmpserver::rtmp::chunk::{
@@ -21,13 +22,6 @@ use crtmpserver::rtmp::chunk::{
 };
 use crtmpserver::rtmp::message::Message;
 use crtmpserver::stress::{Programme, Synthetic};
-
-/// Runs of one measurement, of which the fastest counts.
-const RUNS: usize = 7;
-/// How long a run takes.
-const RUN: Duration = Duration::from_millis(100);
-/// Repetitions for an instruction count.
-const COUNT: usize = 100;
 
 /// A case: its name, how many messages and bytes it handles, and how.
 struct Case {
@@ -40,46 +34,33 @@ struct Case {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--count", name, ..] = words.as_slice() {
-        for mut case in cases().into_iter().filter(|c| c.name == *name) {
-            for _ in 0..COUNT {
-                (case.run)();
+    match words.as_slice() {
+        ["--names"] => {
+            for case in cases() {
+                println!("{}\t{}", case.name, case.messages);
             }
-            println!("{} messages", COUNT * case.messages);
         }
-        return;
-    }
-    let wanted = words.iter().find(|w| !w.starts_with('-'));
-    println!("{:<24} {:>12} {:>12}", "case", "ns/message", "MB/s");
-    for mut case in cases() {
-        if wanted.is_some_and(|w| !case.name.contains(w)) {
-            continue;
+        ["--count", name, times] => {
+            for mut case in cases().into_iter().filter(|c| c.name == *name) {
+                for _ in 0..times.parse().unwrap() {
+                    (case.run)();
+                }
+            }
         }
-        let best = (0..RUNS)
-            .map(|_| time(&mut case.run))
-            .fold(f64::MAX, f64::min);
-        println!(
-            "{:<24} {:>12.1} {:>12.0}",
-            case.name,
-            best / as_f64(case.messages),
-            as_f64(case.bytes) * 1000.0 / best,
-        );
+        _ => {
+            let mut criterion = Criterion::default().configure_from_args();
+            for mut case in cases() {
+                let mut group = criterion.benchmark_group(case.name);
+                group.throughput(Throughput::ElementsAndBytes {
+                    elements: case.messages as u64,
+                    bytes: case.bytes as u64,
+                });
+                group.bench_function("messages", |b| b.iter(&mut case.run));
+                group.finish();
+            }
+            criterion.final_summary();
+        }
     }
-}
-
-/// Nanoseconds of one call.
-fn time(run: &mut impl FnMut()) -> f64 {
-    let (begin, mut calls) = (Instant::now(), 0);
-    while begin.elapsed() < RUN {
-        run();
-        calls += 1;
-    }
-    begin.elapsed().as_secs_f64() * 1e9 / as_f64(calls)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn as_f64(n: usize) -> f64 {
-    n as f64
 }
 
 /// Ten seconds of a programme of 1 Mbit/s.

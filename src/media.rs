@@ -121,6 +121,17 @@ impl Frame {
         }
     }
 
+    /// The same frame with one rendition made, of which its payload is a part: what is kept for a
+    /// while is then there once.
+    #[must_use]
+    pub fn within(mut self, form: Rendition, rendition: Bytes, payload: Bytes) -> Self {
+        if let Some(cell) = self.renditions.get_mut(form as usize) {
+            *cell = OnceLock::from(rendition);
+            self.payload = payload;
+        }
+        self
+    }
+
     /// The same frame at another time, without its renditions.
     #[must_use]
     pub fn at(&self, time: u64) -> Self {

@@ -37,7 +37,7 @@ impl Driver {
     fn new(mood: u32) -> Self {
         let now = Instant::now();
         let config = ServerConfig {
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             chunk_size: 65_536,
             window: 2_500_000,
             random: [9; 32],

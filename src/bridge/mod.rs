@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use self::notice::{WAITING, on_status, waiting};
 pub use self::render::{
     OUT_CHUNK_SIZE, RTMP_HEADER, chunk_stream, flv_file_header, message_kind, render,
-    rtmp_header_for_stream, wire_time,
+    rtmp_header_for_stream, shape, wire_time,
 };
 use crate::codec::{self, Facts, Malformed};
 use crate::media::{FrameParts, Kind, Role, Slot};

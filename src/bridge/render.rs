@@ -44,6 +44,20 @@ pub fn render(frame: &Frame, form: Rendition) -> &Bytes {
     frame.rendition(form, |frame| make(frame, form))
 }
 
+/// A new frame with its RTMP rendition made and its payload within that, where it is in one piece
+/// there: a log of seconds then holds it once. For [`crate::relay::Publisher::push_shaped`].
+#[must_use]
+pub fn shape(frame: Frame) -> Frame {
+    let length = frame.payload.len();
+    let one_chunk = length <= OUT_CHUNK_SIZE as usize;
+    if !one_chunk || !matches!(frame.kind, Kind::Audio | Kind::Video) {
+        return frame;
+    }
+    let rendition = make(&frame, Rendition::Rtmp);
+    let payload = rendition.slice(rendition.len().saturating_sub(length)..);
+    frame.within(Rendition::Rtmp, rendition, payload)
+}
+
 fn make(frame: &Frame, form: Rendition) -> Bytes {
     let payload = match form {
         Rendition::Rtmp | Rendition::Flv => Some(frame.payload.clone()),

@@ -267,7 +267,7 @@ impl Pull<'_> {
             }
         };
         publisher
-            .push(parts, now)
+            .push_shaped(parts, now, bridge::shape)
             .map_err(|e| Trouble::Play(e.to_string()))
     }
 

@@ -1,6 +1,7 @@
 //! `/APP/STREAM.flv`: the answer, and the viewer behind it.
 
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -153,11 +154,11 @@ impl Connection {
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
         let reason = self.until_over(&outlet).await;
         if reason == "stopping" {
-            outlet.catch_up(self.shard.due_until()).await;
+            Box::pin(outlet.catch_up(self.shard.due_until())).await;
         }
         drop(playing);
         if reason == "stream-ended" || reason == "stopping" {
-            outlet.finish(HTTP_FAREWELL).await;
+            Box::pin(outlet.finish(HTTP_FAREWELL)).await;
         }
         let totals = outlet.totals();
         tracing::debug!(
@@ -179,7 +180,7 @@ impl Connection {
                     OutletEvent::Kicked => return "kicked",
                     OutletEvent::Room => {}
                 },
-                ready = outlet.socket().readable() => {
+                ready = poll_fn(|cx| outlet.poll_readable(cx)) => {
                     if ready.is_err() {
                         return "peer-gone";
                     }

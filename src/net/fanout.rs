@@ -1,27 +1,30 @@
 //! One task for each stream on a shard: woken once for new frames, it walks the stream's viewers.
 //!
-//! The walk goes in slices of about a millisecond, with accepting, reading and other streams in
+//! The walk goes in slices of about half a millisecond, with accepting, reading and other streams in
 //! between, and begins elsewhere each time. It serves only viewers that are up to date; one whose
 //! socket is full, or that has much to catch up with, is continued by its own connection's task
 //! ([`Outlet::drive`]) and comes back here when it has caught up.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::timeout_at;
+use tokio::time::sleep_until;
 
+use super::bell::{Bell, poll_until};
 use super::outlet::{Ending, Outlet};
 use super::shards::Shard;
 use crate::relay::{Stream, Tail, Wake};
 
 /// How long a walk keeps the shard before others get their turn.
-const SLICE: Duration = Duration::from_millis(1);
+const SLICE: Duration = Duration::from_micros(500);
 /// Audio of a stream with video rides along with the next picture, if that comes this soon.
 const RIDE: Duration = Duration::from_millis(40);
 /// With a merge time, the viewers take turns within it: so many groups, evenly spread.
@@ -78,23 +81,6 @@ impl Fanout {
 fn forget(shard: &Weak<Shard>, key: usize) {
     if let Some(shard) = shard.upgrade() {
         shard.fanout().fans.borrow_mut().remove(&key);
-    }
-}
-
-/// Wakes one task from any thread; rings in the meantime are not lost, and count once.
-#[derive(Debug, Default)]
-pub struct Bell(Notify);
-
-impl Bell {
-    /// Returns when it was rung since the last time.
-    pub async fn rung(&self) {
-        self.0.notified().await;
-    }
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.0.notify_one();
     }
 }
 
@@ -159,14 +145,17 @@ impl Fan {
     async fn run(&self, shard: &Weak<Shard>) {
         // When what waits goes out, if nothing worth a flush of its own comes first.
         let mut due: Option<Instant> = None;
+        let mut timer = pin!(sleep_until(Instant::now().into()));
         // Of the turns of a merge time, those that still have something to send.
         let mut turns = 0;
         loop {
-            let rang = self.bell.rung();
-            match due {
-                Some(due) => drop(timeout_at(due.into(), rang).await),
-                None => rang.await,
-            }
+            poll_fn(|cx| {
+                if self.bell.poll_rung(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                due.map_or(Poll::Pending, |due| poll_until(timer.as_mut(), due, cx))
+            })
+            .await;
             if self.viewers.borrow().is_empty() {
                 return;
             }
@@ -180,6 +169,7 @@ impl Fan {
             } else if merge.is_zero() {
                 if change.frames > 0 {
                     due = due.or_else(|| now.checked_add(RIDE));
+                    self.tail().ride();
                 }
             } else {
                 if change.frames > 0 || change.flush {
@@ -195,6 +185,7 @@ impl Fan {
                 }
                 if turns > 0 {
                     due = due.or_else(|| now.checked_add(step));
+                    self.tail().doze();
                 }
             }
         }

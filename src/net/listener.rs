@@ -158,8 +158,10 @@ impl Door {
         let metrics = Arc::clone(&self.metrics);
         let spawned = self.shards.spawn(self.shards.choose(), move |shard| {
             let mut open = Open::new(metrics, protocol);
+            // In a box of its own: moved into another future it would take its place twice.
+            let task = Box::pin(handler(shard, incoming));
             async move {
-                handler(shard, incoming).await;
+                task.await;
                 open.done();
             }
         });

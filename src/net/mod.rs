@@ -8,11 +8,12 @@
 //! ```
 //!
 //! A driver makes an [`Outlet`] of the socket, then runs a loop of `select!` over
-//! [`Outlet::drive`], the socket's `readable` (while [`Outlet::has_room`]), its own timers and
+//! [`Outlet::drive`], [`Outlet::readable`] (while [`Outlet::has_room`]), its own timers and
 //! [`Shard::stopping`]. It reads with [`Shard::read`], answers with [`Outlet::control`], and plays
 //! with [`Outlet::play`], which returns a [`Playing`] to keep.
 
 mod admission;
+mod bell;
 mod bind;
 mod fanout;
 mod listener;
@@ -26,8 +27,8 @@ mod socket;
 mod tests;
 
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
+pub use bell::{Bell, poll_until};
 pub use bind::{BindError, Bound, Listener, Rebound};
-pub use fanout::Bell;
 pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
 pub use pacing::Latency;

@@ -8,22 +8,27 @@
 //! ([`Outlet::turn`]). Once the socket is full, or more than one write is due, the connection's own
 //! task goes on in [`Outlet::drive`] until it has caught up.
 
+mod farewell;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until};
 
+use super::bell::LocalBell;
 use super::player::{Play, Player, Sent};
 use super::shards::Shard;
-use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS, READ_TURN};
+use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS};
 use crate::relay::{self, Stream};
 use crate::telemetry::metrics::{Protocol, Traffic};
 
@@ -129,7 +134,10 @@ pub struct Outlet {
     protocol: Protocol,
     state: RefCell<State>,
     /// Rung when [`Outlet::drive`] has something to do.
-    bell: Notify,
+    bell: LocalBell,
+    /// When a socket that stays full ends the connection; only while it is full, because thousands
+    /// of viewers never need it.
+    patience: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Outlet {
@@ -155,7 +163,8 @@ impl Outlet {
                 ids: 0,
                 totals: Totals::default(),
             }),
-            bell: Notify::new(),
+            bell: LocalBell::default(),
+            patience: RefCell::default(),
         })
     }
 
@@ -163,6 +172,14 @@ impl Outlet {
     #[must_use]
     pub const fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+
+    /// Ready when there may be something to read.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx)
     }
 
     /// The shard that this connection is on.
@@ -223,6 +240,7 @@ impl Outlet {
         let watching = play.watching;
         let fan = self.shard.fanout().fan(&self.shard, stream);
         let place = fan.enter(self);
+        state.players.reserve_exact(1); // one is the rule; growing would begin with four
         state.players.push(Player::new(id, fan, place, play));
         self.traffic().joins.inc();
         self.shard.metrics().viewers(watching).inc();
@@ -238,13 +256,13 @@ impl Outlet {
     /// Ends the connection; [`Outlet::drive`] tells its task. The first reason stays.
     pub fn end(&self, ending: Ending) {
         self.state.borrow_mut().end(ending);
-        self.bell.notify_one();
+        self.bell.ring();
     }
 
     /// Asks the connection's task to end it ([`OutletEvent::Kicked`]).
     pub(super) fn kick(&self) {
         self.state.borrow_mut().kicked = true;
-        self.bell.notify_one();
+        self.bell.ring();
     }
 
     /// Whether its socket is full.
@@ -260,79 +278,39 @@ impl Outlet {
     /// The connection's own part of sending; returns when there is something to know. To be polled
     /// all the time, beside reading (`select!`); losing a poll loses nothing.
     pub async fn drive(&self) -> OutletEvent {
+        poll_fn(|cx| self.poll_drive(cx)).await
+    }
+
+    /// [`Outlet::drive`], for a task that polls several things itself.
+    pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<OutletEvent> {
         loop {
             if let Some(event) = self.event() {
-                return event;
+                return Poll::Ready(event);
             }
-            self.step().await;
+            ready!(self.poll_step(cx));
         }
     }
 
     /// Sends one turn's worth, or waits until there is something to do.
-    async fn step(&self) {
+    fn poll_step(&self, cx: &mut Context<'_>) -> Poll<()> {
         let pace = self.state.borrow().pace;
         match pace {
-            Pace::Current => self.bell.notified().await,
-            Pace::Behind => {
-                self.pump(&mut self.state.borrow_mut(), Instant::now());
-                yield_now().await;
-            }
-            Pace::Blocked(since) => self.wait_for_socket(since).await,
-        }
-    }
-
-    /// Sends what there is of its streams by now, as far as the socket takes it until then. For a
-    /// connection that the server ends.
-    pub async fn catch_up(&self, until: Instant) {
-        {
-            let mut state = self.state.borrow_mut();
-            for player in &state.players {
-                player.refresh();
-            }
-            self.hand_over(&mut state);
-        }
-        let all = async {
-            while self.is_behind() {
-                self.step().await;
-            }
-        };
-        let _ = timeout_at(until.into(), all).await;
-    }
-
-    fn is_behind(&self) -> bool {
-        let state = self.state.borrow();
-        state.pace != Pace::Current && state.ending.is_none()
-    }
-
-    /// Sends what is queued and begun, but no frame more; then tells the peer that nothing follows,
-    /// and reads what it still says, so that closing does not cost it the last bytes. For a
-    /// connection that the server ends; takes `within` at most.
-    pub async fn finish(&self, within: Duration) {
-        self.state.borrow_mut().finishing = true;
-        let all = async {
-            while !self.state.borrow().is_flushed() {
-                if self.state.borrow().ending.is_some() {
-                    return;
+            Pace::Current => {
+                if self.patience.borrow().is_some() {
+                    *self.patience.borrow_mut() = None;
                 }
-                self.step().await;
+                self.bell.poll(cx)
             }
-            let socket = socket2::SockRef::from(&self.socket);
-            if socket.shutdown(std::net::Shutdown::Write).is_ok() {
-                self.drain().await;
+            Pace::Behind => {
+                let mut state = self.state.borrow_mut();
+                self.pump(&mut state, Instant::now());
+                if state.pace != Pace::Behind || state.ending.is_some() {
+                    return Poll::Ready(());
+                }
+                // The others' turn: this wakes the task again behind them.
+                pin!(yield_now()).poll(cx)
             }
-        };
-        let _ = tokio::time::timeout(within, all).await;
-    }
-
-    /// Reads and forgets until the peer closes, or has sent a turn's worth.
-    async fn drain(&self) {
-        let mut budget = READ_TURN;
-        while self.socket.readable().await.is_ok() {
-            match self.shard.read(&self.socket, <[u8]>::len) {
-                Ok(n) if n > 0 && budget > 0 => budget = budget.saturating_sub(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(_) | Err(_) => return,
-            }
+            Pace::Blocked(since) => self.poll_socket(since, cx),
         }
     }
 
@@ -343,7 +321,7 @@ impl Outlet {
             state.pace = Pace::Behind;
             self.pump(&mut state, now);
             if state.pace != Pace::Current || state.ending.is_some() || !state.ended.is_empty() {
-                self.bell.notify_one();
+                self.bell.ring();
             }
         }
     }
@@ -363,7 +341,7 @@ impl Outlet {
         if state.pace == Pace::Current {
             state.pace = Pace::Behind;
         }
-        self.bell.notify_one();
+        self.bell.ring();
     }
 
     fn event(&self) -> Option<OutletEvent> {
@@ -396,24 +374,36 @@ impl Outlet {
         }
     }
 
-    async fn wait_for_socket(&self, since: Instant) {
-        let limit = self.shard.limits().send_timeout;
-        let ready = async {
-            tokio::select! {
-                ready = self.socket.writable() => ready.map(|()| true),
-                () = self.bell.notified() => Ok(false),
-            }
-        };
-        let ready = match since.checked_add(limit) {
-            Some(until) => timeout_at(until.into(), ready).await,
-            None => Ok(ready.await),
-        };
-        match ready {
-            Ok(Ok(true)) => self.pump(&mut self.state.borrow_mut(), Instant::now()),
-            Ok(Ok(false)) => {} // an event, or more to send later
-            Ok(Err(_)) => self.state.borrow_mut().end(Ending::Gone),
-            Err(_late) => self.state.borrow_mut().end(Ending::TooSlow),
+    /// Goes on when the socket, full since then, takes bytes again, or when the bell rings; ends the
+    /// connection when its time is over. Small and without a timer of its own: this is part of the
+    /// future of every connection.
+    fn poll_socket(&self, since: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.bell.poll(cx).is_ready() {
+            return Poll::Ready(()); // an event, or more to send later
         }
+        match self.socket.poll_write_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.pump(&mut self.state.borrow_mut(), Instant::now());
+                return Poll::Ready(());
+            }
+            Poll::Ready(Err(_)) => {
+                self.state.borrow_mut().end(Ending::Gone);
+                return Poll::Ready(());
+            }
+            Poll::Pending => {}
+        }
+        let Some(until) = since.checked_add(self.shard.limits().send_timeout) else {
+            return Poll::Pending;
+        };
+        let until = tokio::time::Instant::from_std(until);
+        let mut patience = self.patience.borrow_mut();
+        let timer = patience.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx).map(|()| {
+            self.state.borrow_mut().end(Ending::TooSlow);
+        })
     }
 
     /// One write: what is begun and control bytes first, else the frames of one player.
@@ -538,6 +528,9 @@ impl State {
                 break;
             }
             self.control.pop_front();
+        }
+        if self.control.is_empty() {
+            self.control = VecDeque::new(); // players hear little after their login
         }
         Ok((taken, taken == total))
     }

@@ -3,6 +3,9 @@
 //! What a connection shares with the others of its shard needs no lock, and a stream wakes a shard
 //! once for all its viewers there. A task that panics ends alone: it is counted and logged.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -15,8 +18,9 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
@@ -73,9 +77,11 @@ struct Handle {
 #[derive(Debug)]
 pub struct Shard {
     index: usize,
-    limits: Cell<Limits>,
+    limits: RefCell<Arc<Limits>>,
     metrics: Arc<Metrics>,
-    phase: watch::Receiver<Phase>,
+    /// Set when the process stops: until when; `stop` tells those who wait for it.
+    stops: Cell<Option<Instant>>,
+    stop: Notify,
     buffer: RefCell<Vec<u8>>,
     fanout: Fanout,
     pacing: Pacing,
@@ -117,9 +123,10 @@ impl Shards {
                 .spawn(move || {
                     let shard = Rc::new(Shard {
                         index,
-                        limits: Cell::new(limits),
+                        limits: RefCell::new(Arc::new(limits)),
                         metrics,
-                        phase: phases.clone(),
+                        stops: Cell::new(None),
+                        stop: Notify::new(),
                         buffer: RefCell::new(vec![0; READ_BUFFER]),
                         fanout: Fanout::default(),
                         pacing: Pacing::new(latency),
@@ -137,7 +144,16 @@ impl Shards {
                                     Some(job) => job(&shard),
                                     None => break,
                                 },
-                                _ = phases.wait_for(|p| *p == Phase::Over) => break,
+                                changed = phases.changed() => {
+                                    let phase = *phases.borrow_and_update();
+                                    if changed.is_err() || phase == Phase::Over {
+                                        break;
+                                    }
+                                    if let Phase::Stopping(until) = phase {
+                                        shard.stops.set(Some(until));
+                                        shard.stop.notify_waiters();
+                                    }
+                                }
                                 Ok(()) = new_bounds.changed() => {
                                     shard.set_bounds(*new_bounds.borrow_and_update());
                                 }
@@ -217,10 +233,16 @@ impl Shards {
         let place = Place::take(&handle.load);
         let job: Job = Box::new(move |shard| {
             let inner = Rc::clone(shard);
-            shard.run(async move {
-                let _place = place;
-                make(inner).await;
-            });
+            match catch_unwind(AssertUnwindSafe(|| make(inner))) {
+                Ok(task) => {
+                    let task = Box::pin(task);
+                    shard.run(async move {
+                        let _place = place;
+                        task.await;
+                    });
+                }
+                Err(_) => lost(shard.index, &shard.metrics),
+            }
         });
         handle.jobs.send(job).await.map_err(|_| Stopped)
     }
@@ -310,12 +332,12 @@ impl Shard {
 
     /// The bounds that the configuration set.
     #[must_use]
-    pub const fn limits(&self) -> Limits {
-        self.limits.get()
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.borrow())
     }
 
     fn set_bounds(&self, bounds: Bounds) {
-        self.limits.set(bounds.limits);
+        *self.limits.borrow_mut() = Arc::new(bounds.limits);
         self.pacing.set(bounds.latency);
     }
 
@@ -340,19 +362,23 @@ impl Shard {
         self.pacing.merge()
     }
 
+    /// Whether the process stops.
+    pub fn is_stopping(&self) -> bool {
+        self.stops.get().is_some()
+    }
+
     /// Returns once the process stops; at once when it does already.
     pub async fn stopping(&self) {
-        let mut phase = self.phase.clone();
-        let _ = phase.wait_for(|p| *p != Phase::Running).await;
+        // One thread: nothing can change between the look and the wait.
+        while self.stops.get().is_none() {
+            self.stop.notified().await;
+        }
     }
 
     /// When a connection that the process ends must be done with what is due to its peer.
     #[must_use]
     pub fn due_until(&self) -> Instant {
-        match *self.phase.borrow() {
-            Phase::Stopping(until) => until,
-            Phase::Running | Phase::Over => Instant::now(),
-        }
+        self.stops.get().unwrap_or_else(Instant::now)
     }
 
     /// Reads what a socket has, at most the shard's buffer, and shows it to `take`; `take` must not
@@ -371,7 +397,14 @@ impl Shard {
                 own.as_mut_slice()
             }
         };
+        let room = buffer.len();
         let n = socket.try_read(buffer)?;
+        if (1..room).contains(&n) {
+            // That was all: what comes later is an event of its own. Told so, the runtime needs no
+            // further call to find the socket empty.
+            let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = socket.try_io(Interest::READABLE, empty);
+        }
         Ok(take(buffer.get(..n).unwrap_or_default()))
     }
 
@@ -391,12 +424,16 @@ impl Shard {
         let guarded = Guarded(Box::pin(task));
         tokio::task::spawn_local(async move {
             if let Err(Panicked) = guarded.await {
-                metrics.panics.inc();
-                tracing::error!(shard = index, "a task was lost to a defect");
+                lost(index, &metrics);
                 ruined();
             }
         });
     }
+}
+
+fn lost(shard: usize, metrics: &Metrics) {
+    metrics.panics.inc();
+    tracing::error!(shard, "a task was lost to a defect");
 }
 
 /// One connection in the load of its shard.
@@ -431,146 +468,5 @@ impl<T: Future<Output = ()>> Future for Guarded<T> {
             Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
             Err(_) => Poll::Ready(Err(Panicked)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::sync::oneshot;
-
-    fn shards(count: usize) -> (Arc<Shards>, Arc<Metrics>) {
-        let metrics = Arc::new(Metrics::default());
-        let shards = Shards::start(count, Limits::default(), Latency::default(), &metrics).unwrap();
-        (shards, metrics)
-    }
-
-    #[tokio::test]
-    async fn a_task_runs_on_the_thread_it_was_given_to_and_counts_there() {
-        let (shards, _) = shards(2);
-        let (tell, told) = oneshot::channel();
-        let (end, ended) = oneshot::channel::<()>();
-        shards
-            .spawn(1, |shard| async move {
-                let name = std::thread::current().name().unwrap().to_owned();
-                tell.send((shard.index(), name)).unwrap();
-                let _ = ended.await;
-            })
-            .await
-            .unwrap();
-        assert_eq!(told.await.unwrap(), (1, "shard-1".to_owned()));
-        assert_eq!((shards.load(0), shards.load(1)), (0, 1));
-        assert_eq!(shards.choose(), 0);
-        end.send(()).unwrap();
-        while shards.load(1) > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn every_shard_takes_new_bounds() {
-        let (shards, _) = shards(2);
-        let limits = Limits {
-            send_timeout: Duration::from_secs(3),
-            ..Limits::default()
-        };
-        shards.set_bounds(limits, Latency::Fixed(Duration::from_millis(7)));
-        assert_eq!(shards.limits().send_timeout.as_secs(), 3);
-        for index in 0..2 {
-            let (tell, told) = oneshot::channel();
-            shards
-                .spawn(index, |shard| async move {
-                    while shard.limits().send_timeout.as_secs() != 3 {
-                        sleep(Duration::from_millis(1)).await;
-                    }
-                    tell.send(shard.merge().as_millis()).unwrap();
-                })
-                .await
-                .unwrap();
-            assert_eq!(told.await.unwrap(), 7);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_panic_costs_one_task() {
-        let (shards, metrics) = shards(1);
-        shards
-            .spawn(0, |_| async { panic!("on purpose") })
-            .await
-            .unwrap();
-        let (tell, told) = oneshot::channel();
-        shards
-            .spawn(0, |_| async move { tell.send(()).unwrap() })
-            .await
-            .unwrap();
-        told.await.unwrap();
-        while shards.load(0) > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-        assert_eq!(metrics.panics.get(), 1);
-    }
-
-    #[tokio::test]
-    async fn stopping_is_heard_and_the_deaf_are_dropped() {
-        let (shards, _) = shards(2);
-        shards
-            .spawn(0, |shard| async move { shard.stopping().await })
-            .await
-            .unwrap();
-        shards
-            .spawn(1, |_| std::future::pending::<()>())
-            .await
-            .unwrap();
-        assert_eq!(shards.finish(Duration::from_millis(50)).await, 1);
-        assert_eq!((shards.load(0), shards.load(1)), (0, 0));
-        assert_eq!(shards.spawn(0, |_| async {}).await, Err(Stopped));
-    }
-
-    #[tokio::test]
-    async fn a_question_is_answered_on_the_shard_or_not_waited_for() {
-        let (shards, _) = shards(2);
-        let soon = Duration::from_secs(20);
-        let index = |shard: Rc<Shard>| async move { shard.index() };
-        assert_eq!(shards.ask(1, soon, index).await, Some(1));
-        assert_eq!(shards.ask(2, soon, index).await, None, "there is none");
-        let panics = shards.ask(0, soon, |_| async { panic!("on purpose") });
-        assert_eq!(panics.await, None::<()>);
-        let (release, stuck) = std::sync::mpsc::channel::<()>();
-        shards
-            .spawn(0, |_| async move { stuck.recv().unwrap_or_default() })
-            .await
-            .unwrap();
-        // Its queue is left to connections, however often it is asked.
-        for _ in 0..SHARD_QUEUE {
-            assert_eq!(shards.ask(0, Duration::ZERO, index).await, None);
-        }
-        assert!(shards.handles[0].jobs.capacity() >= SHARD_QUEUE / 2 - 1);
-        assert_eq!(shards.ask(1, soon, index).await, Some(1));
-        release.send(()).unwrap();
-        while shards.ask(0, soon, index).await.is_none() {
-            sleep(Duration::from_millis(1)).await;
-        }
-        assert_eq!(shards.load(0), 0, "a question is no connection");
-    }
-
-    #[test]
-    fn a_stuck_thread_does_not_keep_the_process() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let (release, stuck) = std::sync::mpsc::channel::<()>();
-        runtime.block_on(async {
-            let (shards, _) = shards(1);
-            shards
-                .spawn(0, |_| async move { stuck.recv().unwrap_or_default() })
-                .await
-                .unwrap();
-            assert_eq!(shards.finish(Duration::ZERO).await, 1);
-        });
-        let begun = Instant::now();
-        drop(runtime);
-        assert!(begun.elapsed() < Duration::from_secs(1));
-        drop(release);
     }
 }

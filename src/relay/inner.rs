@@ -152,7 +152,13 @@ impl Inner {
     }
 
     /// Appends a frame of the publisher. The answer is whether an epoch began or got its date.
-    pub(super) fn push(&mut self, parts: FrameParts, now: Instant, wall_ms: u64) -> bool {
+    pub(super) fn push(
+        &mut self,
+        parts: FrameParts,
+        now: Instant,
+        wall_ms: u64,
+        shape: fn(Frame) -> Frame,
+    ) -> bool {
         self.seen = now;
         self.stats.count(&parts, now);
         if matches!(parts.kind, Kind::Audio | Kind::Video)
@@ -190,7 +196,7 @@ impl Inner {
         };
         let audio = self.audio_floor(time);
         let entry = Entry {
-            frame: Arc::new(parts.into_frame(time)),
+            frame: Arc::new(shape(parts.into_frame(time))),
             epoch,
             ordinal,
         };

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::media::FrameParts;
+use crate::media::{Frame, FrameParts, Kind};
 
-use super::stream::wake_all;
+use super::stream::{wake_all, wake_to_ride};
 use super::{Displaced, EpochInfo, Hub, Stream, millis};
 
 /// The right to write a stream. Dropping it is a cut: the stream waits for another one.
@@ -51,17 +51,37 @@ impl Publisher {
     /// # Errors
     /// [`Displaced`]: another publisher has the stream, or it was ended; nothing was written.
     pub fn push(&mut self, parts: FrameParts, now: Instant) -> Result<(), Displaced> {
+        self.push_shaped(parts, now, |frame| frame)
+    }
+
+    /// The same; the frame is kept as `shape` makes it of one that is new, such as with its payload
+    /// within a rendition. It runs under the stream's lock.
+    ///
+    /// # Errors
+    /// As for [`Publisher::push`].
+    pub fn push_shaped(
+        &mut self,
+        parts: FrameParts,
+        now: Instant,
+        shape: fn(Frame) -> Frame,
+    ) -> Result<(), Displaced> {
         let (instant, wall_ms) = self.made;
         let wall_ms = wall_ms.saturating_add(millis(now.saturating_duration_since(instant)));
-        let (tails, began) = {
+        let audio = parts.kind == Kind::Audio;
+        let (tails, began, rides) = {
             let mut inner = self.stream.lock();
             if inner.owner.as_ref().is_none_or(|o| o.token != self.token) {
                 return Err(Displaced);
             }
-            let began = inner.push(parts, now, wall_ms);
-            (Arc::clone(&inner.tails), began)
+            let began = inner.push(parts, now, wall_ms, shape);
+            let rides = audio && !began && !inner.is_alone(inner.timeline.latest());
+            (Arc::clone(&inner.tails), began, rides)
         };
-        wake_all(&tails);
+        if rides {
+            wake_to_ride(&tails);
+        } else {
+            wake_all(&tails);
+        }
         if began {
             self.stream.changes.bump();
         }

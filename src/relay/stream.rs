@@ -171,6 +171,8 @@ pub(super) struct Registration {
     waker: Arc<dyn Wake>,
     /// Woken and not yet refreshed.
     pending: AtomicBool,
+    /// It knows that there is audio that may wait for the next picture.
+    rides: AtomicBool,
 }
 
 impl Registration {
@@ -178,12 +180,29 @@ impl Registration {
         Self {
             waker,
             pending: AtomicBool::new(false),
+            rides: AtomicBool::new(false),
         }
     }
 
     /// To be called before the log is read: what is appended from now on wakes again.
     pub(super) fn clear(&self) {
+        self.rides.store(false, Ordering::Release);
         self.pending.store(false, Ordering::Release);
+    }
+
+    pub(super) fn doze(&self) {
+        self.pending.store(true, Ordering::Release);
+    }
+
+    /// It has seen audio that may wait: more of it need not wake it.
+    pub(super) fn ride(&self) {
+        self.rides.store(true, Ordering::Release);
+    }
+
+    fn wake_to_ride(&self) {
+        if !self.rides.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
@@ -198,5 +217,12 @@ pub(super) type Tails = Arc<Vec<Arc<Registration>>>;
 pub(super) fn wake_all(tails: &Tails) {
     for tail in tails.iter() {
         tail.wake();
+    }
+}
+
+/// For audio that may wait for the next picture.
+pub(super) fn wake_to_ride(tails: &Tails) {
+    for tail in tails.iter() {
+        tail.wake_to_ride();
     }
 }

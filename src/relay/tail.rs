@@ -175,6 +175,17 @@ impl Tail {
         change
     }
 
+    /// Its owner looks again soon by himself: until the next refresh, audio that may wait for a
+    /// picture wakes him no more.
+    pub fn ride(&self) {
+        self.registration.ride();
+    }
+
+    /// Its owner looks again soon by himself: until the next refresh nothing wakes him.
+    pub fn doze(&self) {
+        self.registration.doze();
+    }
+
     /// A new viewer. It has nothing to read before there is a place to join (see [`JoinMode`]);
     /// without video that is the present end.
     #[must_use]

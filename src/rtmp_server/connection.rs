@@ -1,9 +1,12 @@
 //! The task of one connection: a single loop that reads, waits and drains the machine.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -19,7 +22,9 @@ use super::viewing::Viewing;
 use crate::auth::Identity;
 use crate::bridge::OUT_CHUNK_SIZE;
 use crate::limits::READ_TURN;
-use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, Registered, Shard};
+use crate::net::{
+    Admitted, Bell, Ending, Incoming, Outlet, OutletEvent, Registered, Shard, poll_until,
+};
 use crate::relay;
 use crate::rtmp::server::{Output, Server, ServerConfig};
 use crate::rtmp::session::reason::CloseReason;
@@ -49,9 +54,9 @@ pub(super) struct Connection {
     pub(super) app: Option<Arc<str>>,
     pub(super) identity: Identity,
     /// A mirror that has not proved itself yet.
-    pub(super) login: Option<Login>,
+    pub(super) login: Option<Box<Login>>,
     /// A mirror's control connection.
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<Box<Control>>,
     /// The id of a mirror that proved itself.
     pub(super) mirror_id: Option<String>,
     /// Rings while a player waits for a stream.
@@ -69,56 +74,31 @@ pub(super) struct Connection {
     pub(super) publishing: Vec<Publishing>,
 }
 
-/// Serves one connection until it ends, and logs and counts how it ended.
-pub(super) async fn serve(
+/// Serves one connection until it ends, and logs and counts how it ended. No `async fn`: its future
+/// would hold the arguments beside what is made of them, for as long as the connection lasts.
+pub(super) fn serve(
     server: Arc<RtmpServer>,
     shard: Rc<Shard>,
     incoming: Incoming,
     number: u64,
-) {
-    let random = match random() {
-        Ok(random) => random,
-        Err(error) => {
-            tracing::error!(%error, "the system gives no random bytes; connection dropped");
-            return;
+) -> impl Future<Output = ()> + 'static {
+    let mut connection = Connection::new(server, shard, incoming, number);
+    async move {
+        // Used in place, for the same reason.
+        if let Some(connection) = &mut connection {
+            let end = connection.run().await;
+            connection.finish(&end);
         }
-    };
-    let Ok(socket) = TcpStream::from_std(incoming.socket) else {
-        return;
-    };
-    let config = ServerConfig {
-        limits: shard.limits(),
-        chunk_size: OUT_CHUNK_SIZE,
-        window: WINDOW,
-        random,
-        client: number,
-    };
-    let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
-    let mut connection = Connection {
-        registered: outlet.register(incoming.peer),
-        #[cfg(feature = "publish")]
-        agent: None,
-        machine: Server::new(config, incoming.at),
-        peer: incoming.peer,
-        admitted: incoming.admitted,
-        bell: Arc::default(),
-        app: None,
-        identity: Identity::Nobody,
-        login: None,
-        control: None,
-        mirror_id: None,
-        hub_watch: None,
-        viewing: Vec::new(),
-        share: server.budget.share(),
-        sent: 0,
-        #[cfg(feature = "publish")]
-        publishing: Vec::new(),
-        server,
-        shard,
-        outlet,
-    };
-    let end = connection.run().await;
-    connection.finish(&end);
+    }
+}
+
+/// What a connection waits for, in this order.
+enum Next {
+    Stop,
+    Outlet(OutletEvent),
+    Rung,
+    Readable(io::Result<()>),
+    Due,
 }
 
 /// Whether there is more to read.
@@ -144,55 +124,117 @@ pub(super) enum End {
 }
 
 impl Connection {
+    /// `None` when the system gives no random bytes or takes no socket.
+    fn new(
+        server: Arc<RtmpServer>,
+        shard: Rc<Shard>,
+        incoming: Incoming,
+        number: u64,
+    ) -> Option<Self> {
+        let random = random()
+            .inspect_err(|error| {
+                tracing::error!(%error, "the system gives no random bytes; connection dropped");
+            })
+            .ok()?;
+        let socket = TcpStream::from_std(incoming.socket).ok()?;
+        let config = ServerConfig {
+            limits: shard.limits(),
+            chunk_size: OUT_CHUNK_SIZE,
+            window: WINDOW,
+            random,
+            client: number,
+        };
+        let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
+        Some(Self {
+            registered: outlet.register(incoming.peer),
+            #[cfg(feature = "publish")]
+            agent: None,
+            machine: Server::new(config, incoming.at),
+            peer: incoming.peer,
+            admitted: incoming.admitted,
+            bell: Arc::default(),
+            app: None,
+            identity: Identity::Nobody,
+            login: None,
+            control: None,
+            mirror_id: None,
+            hub_watch: None,
+            viewing: Vec::new(),
+            share: server.budget.share(),
+            sent: 0,
+            #[cfg(feature = "publish")]
+            publishing: Vec::new(),
+            server,
+            shard,
+            outlet,
+        })
+    }
+
     async fn run(&mut self) -> End {
         let outlet = Rc::clone(&self.outlet);
         let shard = Rc::clone(&self.shard);
         let bell = Arc::clone(&self.bell);
-        let mut stopping = std::pin::pin!(shard.stopping());
+        let mut stopping = pin!(shard.stopping());
+        let mut timer = pin!(sleep_until(Instant::now().into()));
+        let mut began = false;
         loop {
-            let next = self.deadline();
+            let due = self.deadline();
             let reads = self.machine.wants_input() && outlet.has_room();
-            tokio::select! {
-                biased;
-                () = &mut stopping => {
-                    outlet.catch_up(shard.due_until()).await;
+            let next = poll_fn(|cx| {
+                // It need not be asked again: the first time it learned whom to wake.
+                if (!began || shard.is_stopping()) && stopping.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::Stop);
+                }
+                began = true;
+                if let Poll::Ready(event) = outlet.poll_drive(cx) {
+                    return Poll::Ready(Next::Outlet(event));
+                }
+                if bell.poll_rung(cx).is_ready() {
+                    return Poll::Ready(Next::Rung);
+                }
+                if reads && let Poll::Ready(ready) = outlet.poll_readable(cx) {
+                    return Poll::Ready(Next::Readable(ready));
+                }
+                poll_until(timer.as_mut(), due, cx).map(|()| Next::Due)
+            });
+            match next.await {
+                Next::Stop => {
+                    Box::pin(outlet.catch_up(shard.due_until())).await;
                     self.say_goodbye();
                     // Whatever else the machine wants, the connection ends here.
                     let _ = self.drain();
-                    outlet.finish(GOODBYE).await;
+                    Box::pin(outlet.finish(GOODBYE)).await;
                     return End::Stopping;
                 }
-                event = outlet.drive() => {
+                Next::Outlet(event) => {
                     if let Some(end) = self.outlet_event(event) {
                         return end;
                     }
                 }
-                () = bell.rung() => self.look(Instant::now()),
-                ready = outlet.socket().readable(), if reads => {
-                    if let Err(error) = ready {
-                        return End::Socket(error);
-                    }
+                Next::Rung => self.look(Instant::now()),
+                Next::Readable(Err(error)) => return End::Socket(error),
+                Next::Readable(Ok(())) => {
                     match self.read() {
                         Ok(Rest::None) => {}
                         // Without this a peer that never stops sending would have the shard alone.
                         Ok(Rest::Some) => yield_now().await,
                         Err(end) => {
                             if matches!(end, End::Machine(_)) {
-                                outlet.finish(GOODBYE).await;
+                                Box::pin(outlet.finish(GOODBYE)).await;
                             }
                             return end;
                         }
                     }
                     // Nor may it outlive its deadlines; but what it sent in time counts first.
                     let now = Instant::now();
-                    if next <= now {
+                    if due <= now {
                         self.tick(now);
                     }
                 }
-                () = sleep_until(next.into()) => self.tick(Instant::now()),
+                Next::Due => self.tick(Instant::now()),
             }
             if let Err(reason) = self.drain() {
-                outlet.finish(GOODBYE).await;
+                Box::pin(outlet.finish(GOODBYE)).await;
                 return End::Machine(reason);
             }
         }
@@ -271,7 +313,7 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let machine = self.machine.next_timeout();
         let waits = self.viewing.iter().filter_map(Viewing::deadline).min();
-        let control = self.control.as_ref().map(Control::next);
+        let control = self.control.as_ref().map(|control| control.next());
         let far = || Instant::now() + Duration::from_secs(3600);
         [machine, waits, control]
             .into_iter()

@@ -83,7 +83,7 @@ impl Connection {
                 {
                     match Login::begin(hello, self.server.cluster.path()) {
                         Ok((login, welcome)) => {
-                            self.login = Some(login);
+                            self.login = Some(Box::new(login));
                             extra.push((mirror::FIELD.to_owned(), welcome.to_value()));
                         }
                         Err(error) => {

@@ -127,7 +127,7 @@ impl Connection {
         let streams = server.hub.watch(self.bell.clone());
         let cluster = server.cluster.watch(self.bell.clone());
         // Versions that cannot be the present ones: the first look announces.
-        self.control = Some(Control {
+        self.control = Some(Box::new(Control {
             hub_version: server.hub.version().wrapping_sub(1),
             cluster_version: server.cluster.version().wrapping_sub(1),
             next: Instant::now(),
@@ -135,7 +135,7 @@ impl Connection {
             _streams: streams,
             _cluster: cluster,
             member,
-        });
+        }));
         self.announce(Instant::now());
     }
 

@@ -78,8 +78,12 @@ impl RtmpServer {
     }
 
     /// Serves one connection until it ends.
-    pub async fn serve(self: Arc<Self>, shard: Rc<Shard>, incoming: Incoming) {
+    pub fn serve(
+        self: Arc<Self>,
+        shard: Rc<Shard>,
+        incoming: Incoming,
+    ) -> impl Future<Output = ()> + 'static {
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        connection::serve(self, shard, incoming, number).await;
+        connection::serve(self, shard, incoming, number)
     }
 }

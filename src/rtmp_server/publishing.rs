@@ -167,7 +167,11 @@ impl Connection {
                 return;
             }
         };
-        if publishing.publisher.push(parts, Instant::now()).is_err() {
+        if publishing
+            .publisher
+            .push_shaped(parts, Instant::now(), bridge::shape)
+            .is_err()
+        {
             self.displaced(at);
         }
     }

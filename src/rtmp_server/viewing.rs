@@ -59,6 +59,7 @@ impl Connection {
             self.agent = None;
         }
         let now = Instant::now();
+        self.viewing.reserve_exact(1); // one is the rule; growing would begin with four
         self.viewing.push(Viewing {
             id: stream,
             name,
@@ -103,7 +104,9 @@ impl Connection {
             self.hub_watch = None;
             return;
         }
-        for mut viewing in std::mem::take(&mut self.viewing) {
+        let all = std::mem::take(&mut self.viewing);
+        self.viewing.reserve_exact(all.len());
+        for mut viewing in all {
             let State::Waits(until) = viewing.state else {
                 self.viewing.push(viewing);
                 continue;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -22,6 +22,9 @@ use crate::system::random;
 
 /// Unsent bytes above which frames are held back: some seconds of any programme.
 const MAX_UNSENT: usize = 4 << 20;
+
+/// Publishers that log in at the same time: a server bounds unfinished logins of one address.
+const LOGINS: usize = 16;
 
 /// What the publishers did so far; shared with their thread.
 #[derive(Debug, Default)]
@@ -88,6 +91,7 @@ impl Publishers {
                     programme,
                     clock,
                     published: shared,
+                    logins: Semaphore::new(LOGINS),
                 };
                 runtime.block_on(all.run(stopped));
             })?;
@@ -115,6 +119,7 @@ struct All {
     programme: Programme,
     clock: Clock,
     published: Arc<Published>,
+    logins: Semaphore,
 }
 
 impl All {
@@ -149,7 +154,10 @@ impl All {
 
     async fn publish(&self, index: usize) -> Result<std::convert::Infallible, Failure> {
         let name = self.target.stream(index, self.count);
+        // Nothing closes the semaphore.
+        let turn = self.logins.acquire().await.ok();
         let (mut session, stream) = self.begin(&name).await?;
+        drop(turn);
         self.published.started.fetch_add(1, Ordering::Relaxed);
         for (kind, payload) in self.programme.headers() {
             session.machine().send_media(stream, kind, 0, &payload);

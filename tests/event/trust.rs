@@ -214,7 +214,7 @@ fn flooding_master() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let serve = |mut socket: std::net::TcpStream| -> std::io::Result<()> {
         let config = ServerConfig {
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             chunk_size: 4096,
             window: 2_500_000,
             random: [7; 32],

@@ -240,6 +240,7 @@ impl ChunkReader {
         if self.streams.len() >= MAX_CHUNK_STREAMS {
             return Err(ChunkError::TooManyChunkStreams);
         }
+        self.streams.reserve_exact(1); // there are few
         self.streams.push(ChunkStream {
             id,
             timestamp: 0,

@@ -83,7 +83,10 @@ impl ChunkWriter {
         match known {
             Some(last) => *last = now,
             None if full => {} // not remembered: this chunk stream goes without compression
-            None => self.sent.push(now),
+            None => {
+                self.sent.reserve_exact(1); // there are few
+                self.sent.push(now);
+            }
         }
         put_message(out, self.chunk_size, &header, &msg.payload);
     }

@@ -9,6 +9,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -123,7 +124,7 @@ impl Client {
     #[must_use]
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         let mut shake = ClientHandshake::new(config.random, 0, config.handshake);
-        let mut link = Link::new(config.limits, now);
+        let mut link = Link::new(Arc::new(config.limits), now);
         link.write_raw(&shake.output());
         Self {
             link,
@@ -363,16 +364,17 @@ impl Client {
         if !data && !std::mem::replace(&mut stream.started, true) {
             self.link.event(Event::PlayStarted { stream: id });
         }
-        let Some(frames) = media::frames(message) else {
-            return self.link.close(CloseReason::Aggregate);
-        };
-        for frame in frames {
-            self.link.event(Event::Media {
+        let link = &mut self.link;
+        let whole = media::frames(message, |frame| {
+            link.event(Event::Media {
                 stream: id,
                 kind: frame.kind,
                 timestamp: frame.timestamp,
                 payload: frame.payload,
             });
+        });
+        if !whole {
+            link.close(CloseReason::Aggregate);
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) fn client_config() -> ClientConfig {
 
 pub(super) fn server_config() -> ServerConfig {
     ServerConfig {
-        limits: Limits::default(),
+        limits: Limits::default().into(),
         chunk_size: 65_536,
         window: 2_500_000,
         random: [9; 32],

@@ -133,6 +133,7 @@ impl Server {
             let error = status::error(command.transaction, info);
             return self.link.write_command(0, &error);
         };
+        self.streams.reserve_exact(1); // one is the rule; growing would begin with four
         self.streams.push(Stream {
             id,
             role: Role::Idle,

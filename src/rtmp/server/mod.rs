@@ -11,6 +11,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunk::ReaderPhase;
@@ -27,10 +28,10 @@ pub use event::{ConnectRequest, Event, PublishKind};
 pub type Output = session::Output<Event>;
 
 /// How a server machine behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Deadlines and sizes.
-    pub limits: Limits,
+    /// Deadlines and sizes; all connections share them.
+    pub limits: Arc<Limits>,
     /// Chunk size of everything that we send once `connect` is accepted, shared media included.
     pub chunk_size: u32,
     /// Window acknowledgement size and peer bandwidth that we announce, bytes.
@@ -97,7 +98,7 @@ impl Server {
     #[must_use]
     pub fn new(config: ServerConfig, now: Instant) -> Self {
         Self {
-            link: Link::new(config.limits, now),
+            link: Link::new(Arc::clone(&config.limits), now),
             phase: Phase::Handshake(Box::new(ServerHandshake::new(config.random, 0))),
             caps: Caps::default(),
             flash: false,
@@ -134,6 +135,9 @@ impl Server {
                 return output;
             }
             if self.link.is_closed() || !self.step() {
+                if !self.publishes() {
+                    self.link.release();
+                }
                 return self.link.flush();
             }
         }
@@ -277,16 +281,17 @@ impl Server {
             return self.link.count_unwanted(1);
         }
         self.last_media = self.link.now;
-        let Some(frames) = media::frames(message) else {
-            return self.link.close(CloseReason::Aggregate);
-        };
-        for frame in frames {
-            self.link.event(Event::Media {
+        let link = &mut self.link;
+        let whole = media::frames(message, |frame| {
+            link.event(Event::Media {
                 stream: message.stream,
                 kind: frame.kind,
                 timestamp: frame.timestamp,
                 payload: frame.payload,
             });
+        });
+        if !whole {
+            link.close(CloseReason::Aggregate);
         }
     }
 

@@ -25,17 +25,19 @@ const CLEAR_DATA_FRAME: &[u8] = b"\x02\x00\x0f@clearDataFrame";
 /// AMF0 string `onMetaData`.
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 
-/// The frames of a message of kind 8, 9, 15, 18 or 22; `None` when an aggregate's parts do not fit.
-/// Other kinds, and data that is no AMF, have no frames.
-pub(crate) fn frames(message: &Message) -> Option<Vec<Media>> {
-    if message.kind == kind::AGGREGATE {
-        return split(message);
-    }
-    Some(
+/// Gives the frames of a message of kind 8, 9, 15, 18 or 22 to `take`; false, and nothing given, when
+/// an aggregate's parts do not fit. Other kinds, and data that is no AMF, have no frames.
+#[must_use]
+pub(crate) fn frames(message: &Message, take: impl FnMut(Media)) -> bool {
+    if message.kind != kind::AGGREGATE {
         single(message.kind, message.timestamp, &message.payload)
             .into_iter()
-            .collect(),
-    )
+            .for_each(take);
+        return true;
+    }
+    split(message)
+        .map(|parts| parts.into_iter().for_each(take))
+        .is_some()
 }
 
 /// What a publisher must put around data: metadata goes out behind `@setDataFrame`.
@@ -103,6 +105,13 @@ mod tests {
 
     use super::*;
     use crate::wire::put_u24;
+
+    fn frames(message: &Message) -> Option<Vec<Media>> {
+        let mut all = Vec::new();
+        let whole = super::frames(message, |frame| all.push(frame));
+        assert!(whole || all.is_empty());
+        whole.then_some(all)
+    }
 
     fn tag(out: &mut BytesMut, kind: u8, time: u32, body: &[u8]) {
         out.put_u8(kind);

@@ -8,6 +8,7 @@ pub mod reason;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -23,6 +24,8 @@ use crate::wire::Reader;
 use flood::Flood;
 use reason::CloseReason;
 
+/// The largest input buffer that is kept for the next input while media comes in.
+const MAX_KEPT_INPUT: usize = 64 * 1024;
 /// Written bytes that become an output even when there is more input to read.
 const WRITE_PIECE: usize = 8 * 1024;
 
@@ -78,11 +81,13 @@ pub(crate) enum Incoming {
 /// One side of a connection, below commands.
 #[derive(Debug)]
 pub(crate) struct Link<E> {
-    pub(crate) limits: Limits,
+    limits: Arc<Limits>,
     pub(crate) now: Instant,
     pub(crate) reader: ChunkReader,
     writer: ChunkWriter,
     input: BytesMut,
+    /// Media comes in: the input's buffer is needed again at once.
+    streams_media: bool,
     outputs: VecDeque<Output<E>>,
     pending: BytesMut,
     closed: bool,
@@ -100,13 +105,14 @@ pub(crate) struct Link<E> {
 }
 
 impl<E> Link<E> {
-    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: Arc<Limits>, now: Instant) -> Self {
         Self {
-            limits,
             now,
-            reader: ChunkReader::new(ReaderLimits::from(&limits)),
+            reader: ChunkReader::new(ReaderLimits::from(&*limits)),
+            limits,
             writer: ChunkWriter::new(),
             input: BytesMut::new(),
+            streams_media: false,
             outputs: VecDeque::new(),
             pending: BytesMut::new(),
             closed: false,
@@ -160,8 +166,12 @@ impl<E> Link<E> {
     fn drop_input(&mut self, used: usize) {
         self.input.advance(used);
         if self.input.is_empty() {
-            // An idle connection keeps no buffer.
-            self.input = BytesMut::new();
+            if self.streams_media && self.input.capacity() <= MAX_KEPT_INPUT {
+                self.input.clear();
+            } else {
+                // An idle connection keeps no buffer.
+                self.input = BytesMut::new();
+            }
         }
     }
 
@@ -366,6 +376,14 @@ impl<E> Link<E> {
         Some(Output::Write(std::mem::take(&mut self.pending).freeze()))
     }
 
+    /// Lets go of the memory of outputs, which have all been polled: thousands of players say nothing
+    /// more after their login.
+    pub(crate) fn release(&mut self) {
+        if self.outputs.is_empty() {
+            self.outputs = VecDeque::new();
+        }
+    }
+
     fn push(&mut self, output: Output<E>) {
         if let Some(write) = self.flush() {
             self.outputs.push_back(write);
@@ -465,6 +483,7 @@ impl<E> Link<E> {
     }
 
     pub(crate) fn set_phase(&mut self, phase: ReaderPhase) {
+        self.streams_media = phase == ReaderPhase::Publishing;
         self.reader.set_phase(phase);
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn acknowledgements_wrap_at_2_32() {
-    let mut link: Link<()> = Link::new(Limits::default(), Instant::now());
+    let mut link: Link<()> = Link::new(Limits::default().into(), Instant::now());
     link.received = u64::from(u32::MAX) - 10;
     link.reported = link.received;
     // Three bytes of a chunk header, again and again too few for a message.
@@ -22,7 +22,7 @@ fn acknowledgements_wrap_at_2_32() {
 
 #[test]
 fn an_idle_link_keeps_no_buffer() {
-    let mut link: Link<()> = Link::new(Limits::default(), Instant::now());
+    let mut link: Link<()> = Link::new(Limits::default().into(), Instant::now());
     link.take_in(&[2; 1000], link.now);
     link.consume(|input| *input = &[]);
     assert_eq!(link.input.capacity(), 0);
@@ -30,7 +30,7 @@ fn an_idle_link_keeps_no_buffer() {
 
 #[test]
 fn the_order_of_outputs_is_the_order_of_orders() {
-    let mut link: Link<u8> = Link::new(Limits::default(), Instant::now());
+    let mut link: Link<u8> = Link::new(Limits::default().into(), Instant::now());
     link.write_raw(b"a");
     link.write_raw(b"b");
     link.event(1);

@@ -33,7 +33,7 @@ struct Peer {
 
 fn config() -> ServerConfig {
     ServerConfig {
-        limits: Limits::default(),
+        limits: Limits::default().into(),
         chunk_size: 65_536,
         window: 2_500_000,
         random: [1; 32],
