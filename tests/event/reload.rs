@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crtmpserver::auth::{Networks, passwd};
 use crtmpserver::config::{Effect, MasterUrl, Mirror, Role, Settings};
+use crtmpserver::daemon::Server;
+use crtmpserver::daemon::activation::Inherited;
 use crtmpserver::media::StreamName;
+use crtmpserver::net::Listener;
 
 use crate::world::*;
 
@@ -106,6 +109,66 @@ async fn a_listener_moves_and_its_connections_stay() {
         TcpListener::bind(server.rtmp).is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_socket_that_was_passed_stays_whatever_the_configuration_says() {
+    let folder = folder();
+    let old = settings(Role::Standalone, folder.path());
+    let passed = TcpListener::bind(free()).unwrap();
+    let inherited = Inherited {
+        rtmp: vec![Listener::inherit(passed.into()).unwrap()],
+        ..Inherited::default()
+    };
+    let server = Running::of(Server::open_with(old.clone(), inherited).unwrap());
+    let _encoder = Encoder::start(server.rtmp, 0).await;
+    let mut new = old;
+    new.listen.rtmp = vec!["127.0.0.1:1".parse().unwrap()];
+    new.play.wait = Duration::from_secs(9);
+    let changes = server.reload(new).await.unwrap();
+    let effects: Vec<_> = changes.iter().map(|c| (&*c.key, c.effect)).collect();
+    let expected = [
+        ("listen.rtmp", Effect::Passed),
+        ("play.wait", Effect::ForNew),
+    ];
+    assert_eq!(effects, expected);
+    let viewer = Viewer::start(server.rtmp).await;
+    assert_unbroken(&viewer.until_frame(30).await.numbers);
+}
+
+#[tokio::test]
+async fn another_secret_is_for_mirrors_that_come() {
+    let folder = folder();
+    let old = settings(Role::Master, folder.path());
+    let master = Running::start(old.clone());
+    let first = Running::start(mirror_of(master.rtmp, folder.path()));
+    let _encoder = Encoder::start(master.rtmp, 0).await;
+    let viewer = Viewer::start(first.rtmp).await;
+    viewer.until_frame(20).await;
+    let secret = folder.path().join("secret");
+    let text = std::fs::read_to_string(&secret).unwrap();
+    std::fs::write(&secret, text.replace('0', "1")).unwrap();
+    let changes = master.reload(old).await.unwrap();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        changes[0].to_string(),
+        "master.secret_file has another secret"
+    );
+
+    // One with the old secret does not come in; after its own reload it does.
+    std::fs::write(&secret, text.clone()).unwrap();
+    let late = Running::start(mirror_of(master.rtmp, folder.path()));
+    let begun = std::time::Instant::now();
+    while !late.health().await.contains("secret") {
+        assert!(begun.elapsed() < PATIENCE, "{}", late.health().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    std::fs::write(&secret, text.replace('0', "1")).unwrap();
+    late.reload(mirror_of(master.rtmp, folder.path()))
+        .await
+        .unwrap();
+    let other = Viewer::start(late.rtmp).await;
+    unbroken_until(&[&other, &viewer], 150).await;
 }
 
 #[tokio::test]

@@ -82,7 +82,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(settings: Settings) -> Self {
-        let server = Server::open(settings).unwrap();
+        Self::of(Server::open(settings).unwrap())
+    }
+
+    pub(crate) fn of(server: Server) -> Self {
         let rtmp = server.rtmp_addresses()[0];
         let http = server.http_addresses()[0];
         let hub = Arc::clone(server.hub());
