@@ -5,21 +5,20 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use super::model::{
-    Answer, Health, Kicked, Listener, Master, Mirror, Program, Shard, Status, Stream, Viewer,
-    Watching,
+    Answer, Health, Kicked, Listener, Master, Mirror, Shard, Status, Stream, Watching,
 };
 use super::protocol::{Page, Refusal, VERSION, Verb};
+use super::rows::{self, Clock, millis};
 use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
 use crate::media::StreamName;
-use crate::net::{self, Admission, PublisherNow, Shards, Target, ViewerNow, ViewerState, Wanted};
-use crate::relay::{self, Hub, State, StreamInfo};
-use crate::system::wall_ms;
+use crate::net::{self, Admission, PublisherNow, Shards, Target, ViewerNow, Wanted};
+use crate::relay::{self, Hub, State};
 use crate::telemetry::health;
 use crate::telemetry::metrics::{Metrics, Protocol};
 
@@ -58,31 +57,6 @@ impl fmt::Debug for Control {
     }
 }
 
-/// Both clocks at the same moment.
-#[derive(Clone, Copy)]
-struct Clock {
-    now: Instant,
-    wall: u64,
-}
-
-impl Clock {
-    fn read() -> Self {
-        Self {
-            now: Instant::now(),
-            wall: wall_ms(),
-        }
-    }
-
-    fn date(&self, at: Instant) -> u64 {
-        let ago = self.now.saturating_duration_since(at);
-        self.wall.saturating_sub(millis(ago))
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Control {
     /// It listens elsewhere from now on.
     pub fn listens(&self, listeners: Vec<(String, String)>) {
@@ -109,7 +83,7 @@ impl Control {
             Verb::Status => Ok(self.status(answer, clock).await),
             Verb::Health => Ok(self.health(answer).await),
             Verb::Version => Ok(Answer {
-                program: Some(program()),
+                program: Some(rows::program()),
                 ..answer
             }),
             Verb::Streams(page) => Ok(self.streams(answer, clock, &page).await),
@@ -168,7 +142,7 @@ impl Control {
                 .collect(),
         };
         Answer {
-            program: Some(program()),
+            program: Some(rows::program()),
             health: Some(self.judge(&silent_shards)),
             status: Some(status),
             silent_shards,
@@ -236,7 +210,7 @@ impl Control {
             .take(page.limit)
             .map(|stream| {
                 let publisher = publishers.get(stream.name());
-                row_of(
+                rows::stream(
                     &stream.info(clock.now),
                     stream.frame_rate(),
                     publisher,
@@ -294,7 +268,11 @@ impl Control {
         }
         Ok(Answer {
             next: last.filter(|_| more).map(|id| id.to_string()),
-            viewers: Some(rows.into_iter().map(|row| viewer(row, clock)).collect()),
+            viewers: Some(
+                rows.into_iter()
+                    .map(|row| rows::viewer(row, clock))
+                    .collect(),
+            ),
             silent_shards,
             ..answer
         })
@@ -403,14 +381,6 @@ impl Control {
     }
 }
 
-fn program() -> Program {
-    Program {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        publish: cfg!(feature = "publish"),
-        pid: std::process::id(),
-    }
-}
-
 fn no_stream(name: &StreamName) -> Refusal {
     Refusal::new("no-stream", format!("there is no stream {name}"))
 }
@@ -423,73 +393,117 @@ fn stream_name(text: &str) -> Result<StreamName, Refusal> {
     StreamName::new(app, name).map_err(|e| bad(format!("no name of a stream: {e}")))
 }
 
-fn row_of(
-    info: &StreamInfo,
-    fps: Option<f64>,
-    publisher: Option<&PublisherNow>,
-    clock: Clock,
-) -> Stream {
-    let live = info.state == State::Live;
-    Stream {
-        name: info.name.to_string(),
-        state: if live { "live" } else { "waiting" }.to_owned(),
-        since_ms: clock.date(info.since),
-        waiting_since_ms: match info.state {
-            State::Waiting { since } => Some(clock.date(since)),
-            State::Live | State::Ended => None,
-        },
-        source: info.source.clone(),
-        publisher_id: publisher.map(|p| p.id),
-        peer: publisher.map(|p| p.peer.to_string()),
-        user: info.identity.clone(),
-        encoder: publisher
-            .filter(|p| !p.encoder.is_empty())
-            .map(|p| p.encoder.to_string()),
-        video: info.video.map(|c| c.to_string()),
-        audio: info.audio.map(|c| c.to_string()),
-        // One digit is what can be told from millisecond timestamps.
-        fps: fps.filter(|_| live).map(|f| (f * 10.0).round() / 10.0),
-        kbit_per_second: info.kbit_per_second,
-        frames: info.frames,
-        bytes: info.bytes,
-        dropped: info.dropped,
-        skipped: info.skipped,
-        epochs: info.epochs,
-        silent_ms: info
-            .last_media
-            .map(|at| millis(clock.now.saturating_duration_since(at))),
-        viewers: Watching {
-            rtmp: info.rtmp_viewers,
-            flv: info.flv_viewers,
-            mirror: info.mirror_viewers,
-        },
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::net::{AdmissionLimits, Latency};
+    use crate::relay::{Claim, HubConfig, NoWake};
 
-fn viewer(now: ViewerNow, clock: Clock) -> Viewer {
-    Viewer {
-        id: now.id,
-        protocol: match now.watching {
-            relay::Protocol::Rtmp => "rtmp",
-            relay::Protocol::Flv => "http-flv",
-            relay::Protocol::Mirror => "mirror",
+    fn control(shards: usize) -> Control {
+        let hub = Hub::new(HubConfig::default());
+        let metrics = Arc::new(Metrics::of(&hub));
+        let shards = Shards::start(shards, Limits::default(), Latency::default(), &metrics);
+        let health = Arc::new(health::Health::new());
+        health.clear("start");
+        Control {
+            cluster: Cluster::new("id".into(), false, Instant::now()),
+            shards: shards.unwrap(),
+            admission: Admission::new(AdmissionLimits {
+                connections: 1,
+                pending: 1,
+                pending_per_address: 1,
+            }),
+            role: "standalone",
+            listeners: Mutex::default(),
+            started: Instant::now(),
+            reload: Box::new(|| Box::pin(async { Err("not here".to_owned()) })),
+            hub,
+            metrics,
+            health,
         }
-        .to_owned(),
-        peer: now.peer.to_string(),
-        stream: now.stream.to_string(),
-        since_ms: clock.date(now.since),
-        state: match now.state {
-            ViewerState::Playing => "playing",
-            ViewerState::Waiting => "waiting",
-            ViewerState::Paused => "paused",
-            ViewerState::Slow => "slow",
+    }
+
+    fn page(after: Option<&str>, limit: usize) -> Page {
+        Page {
+            after: after.map(str::to_owned),
+            limit,
         }
-        .to_owned(),
-        bytes: now.totals.bytes,
-        kbit_per_second: None,
-        frames: now.totals.frames,
-        skipped: now.totals.skipped,
-        lag_ms: now.lag_ms,
-        lag_frames: now.lag_frames,
+    }
+
+    #[tokio::test]
+    async fn a_stuck_thread_is_told_and_does_not_hold_the_answer() {
+        let control = control(2);
+        assert!(control.answer(Verb::Health).await.health.unwrap().healthy);
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        control
+            .shards
+            .spawn(1, |_| async move { stuck.recv().unwrap_or_default() })
+            .await
+            .unwrap();
+        let answer = control.answer(Verb::Status).await;
+        assert_eq!(answer.silent_shards, [1]);
+        let health = answer.health.unwrap();
+        assert!(!health.healthy);
+        assert!(
+            health.troubles[0].starts_with("shard: thread 1 "),
+            "{health:?}"
+        );
+        let shards = answer.status.unwrap().shards;
+        assert_eq!([shards[0].answers, shards[1].answers], [true, false]);
+        // What is not found may be where nobody answers.
+        let error = control.answer(Verb::KickConnection(7)).await.error.unwrap();
+        assert_eq!(error.code, "silent-shard");
+        release.send(()).unwrap();
+        while !control.answer(Verb::Health).await.health.unwrap().healthy {}
+        let error = control.answer(Verb::KickConnection(7)).await.error.unwrap();
+        assert_eq!(error.code, "no-connection");
+    }
+
+    #[tokio::test]
+    async fn streams_come_part_after_part() {
+        let control = control(1);
+        let names = ["live/a", "live/b", "live/c"];
+        let claim = || Claim {
+            identity: None,
+            source: "test".into(),
+            displaced: Arc::new(NoWake),
+            id: 1,
+            epoch: None,
+        };
+        let _publishers: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let name = stream_name(name).unwrap();
+                control
+                    .hub
+                    .publish(&name, claim(), Instant::now(), 0)
+                    .unwrap()
+            })
+            .collect();
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = page(after.as_deref(), 2);
+            let part = control.answer(Verb::Streams(page)).await;
+            let rows = part.streams.unwrap();
+            assert!(rows.len() <= 2);
+            found.extend(rows.into_iter().map(|row| row.name));
+            after = part.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, names);
+        let wrong = Verb::Viewers(None, page(Some("x"), 1));
+        assert_eq!(
+            control.answer(wrong).await.error.unwrap().code,
+            "bad-request"
+        );
+        let refused = control.answer(Verb::Reload).await.error.unwrap();
+        assert_eq!(
+            (&*refused.code, &*refused.message),
+            ("reload-refused", "not here")
+        );
     }
 }

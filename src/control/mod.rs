@@ -13,6 +13,7 @@ pub mod protocol;
 
 mod client;
 mod facts;
+mod rows;
 mod service;
 mod socket;
 

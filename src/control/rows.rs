@@ -1,0 +1,112 @@
+//! The rows of the answers, from what the parts of the server know.
+
+use std::time::{Duration, Instant};
+
+use super::model::{Program, Stream, Viewer, Watching};
+use crate::net::{PublisherNow, ViewerNow, ViewerState};
+use crate::relay::{self, State, StreamInfo};
+use crate::system::wall_ms;
+
+/// Both clocks at the same moment.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) now: Instant,
+    pub(super) wall: u64,
+}
+
+impl Clock {
+    pub(super) fn read() -> Self {
+        Self {
+            now: Instant::now(),
+            wall: wall_ms(),
+        }
+    }
+
+    pub(super) fn date(&self, at: Instant) -> u64 {
+        let ago = self.now.saturating_duration_since(at);
+        self.wall.saturating_sub(millis(ago))
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn program() -> Program {
+    Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        publish: cfg!(feature = "publish"),
+        pid: std::process::id(),
+    }
+}
+
+pub(super) fn stream(
+    info: &StreamInfo,
+    fps: Option<f64>,
+    publisher: Option<&PublisherNow>,
+    clock: Clock,
+) -> Stream {
+    let live = info.state == State::Live;
+    Stream {
+        name: info.name.to_string(),
+        state: if live { "live" } else { "waiting" }.to_owned(),
+        since_ms: clock.date(info.since),
+        waiting_since_ms: match info.state {
+            State::Waiting { since } => Some(clock.date(since)),
+            State::Live | State::Ended => None,
+        },
+        source: info.source.clone(),
+        publisher_id: publisher.map(|p| p.id),
+        peer: publisher.map(|p| p.peer.to_string()),
+        user: info.identity.clone(),
+        encoder: publisher
+            .filter(|p| !p.encoder.is_empty())
+            .map(|p| p.encoder.to_string()),
+        video: info.video.map(|c| c.to_string()),
+        audio: info.audio.map(|c| c.to_string()),
+        // One digit is what can be told from millisecond timestamps.
+        fps: fps.filter(|_| live).map(|f| (f * 10.0).round() / 10.0),
+        kbit_per_second: info.kbit_per_second,
+        frames: info.frames,
+        bytes: info.bytes,
+        dropped: info.dropped,
+        skipped: info.skipped,
+        epochs: info.epochs,
+        silent_ms: info
+            .last_media
+            .map(|at| millis(clock.now.saturating_duration_since(at))),
+        viewers: Watching {
+            rtmp: info.rtmp_viewers,
+            flv: info.flv_viewers,
+            mirror: info.mirror_viewers,
+        },
+    }
+}
+
+pub(super) fn viewer(now: ViewerNow, clock: Clock) -> Viewer {
+    Viewer {
+        id: now.id,
+        protocol: match now.watching {
+            relay::Protocol::Rtmp => "rtmp",
+            relay::Protocol::Flv => "http-flv",
+            relay::Protocol::Mirror => "mirror",
+        }
+        .to_owned(),
+        peer: now.peer.to_string(),
+        stream: now.stream.to_string(),
+        since_ms: clock.date(now.since),
+        state: match now.state {
+            ViewerState::Playing => "playing",
+            ViewerState::Waiting => "waiting",
+            ViewerState::Paused => "paused",
+            ViewerState::Slow => "slow",
+        }
+        .to_owned(),
+        bytes: now.totals.bytes,
+        kbit_per_second: None,
+        frames: now.totals.frames,
+        skipped: now.totals.skipped,
+        lag_ms: now.lag_ms,
+        lag_frames: now.lag_frames,
+    }
+}
