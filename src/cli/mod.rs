@@ -18,7 +18,7 @@ mod tables;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Flag, Loaded, Problem, Sources};
 use crate::daemon::notify::Notifier;
@@ -120,6 +120,12 @@ enum Command {
     Demo,
 }
 
+/// What may be typed; for what is made of it, such as completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -161,7 +167,9 @@ fn run(args: &SettingsArgs, process: ProcessArgs) -> ExitCode {
             if let Some(first) = problems.first() {
                 notifier.failed(&format!("{first}{more}"), None);
             }
-            return refuse(&problems);
+            let code = refuse(&problems);
+            notifier.hold();
+            return code;
         }
     };
     let log = &loaded.settings.log;
@@ -186,6 +194,7 @@ fn run(args: &SettingsArgs, process: ProcessArgs) -> ExitCode {
         Err(e) => {
             process.notifier.failed(&e.to_string(), e.errno());
             output::error(&e.to_string());
+            process.notifier.hold();
             ExitCode::from(e.exit_code())
         }
     }
@@ -289,8 +298,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

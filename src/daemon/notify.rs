@@ -16,6 +16,9 @@ use std::time::Duration;
 use crate::limits::MAX_NOTICES;
 use crate::system::{forget_variables, monotonic_us};
 
+/// How long what fails at the start waits before it ends.
+const HOLD: Duration = Duration::from_secs(3);
+
 /// Tells the service manager, if there is one, how this process is doing. Clones tell the same one.
 #[derive(Debug, Clone, Default)]
 pub struct Notifier {
@@ -145,6 +148,18 @@ impl Notifier {
             }
             Some(text)
         });
+    }
+
+    /// A service manager tries again and again. What fails at the start holds on for a moment first, so
+    /// that this is no tight loop, its journal stays readable and what was said is there to be read.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the process ends here; there is nothing else to do, and SIGTERM still ends it"
+    )]
+    pub fn hold(&self) {
+        if self.told.is_some() {
+            std::thread::sleep(HOLD);
+        }
     }
 
     fn tell(&self, make: impl FnOnce(&mut State) -> Option<String>) {
