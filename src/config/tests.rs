@@ -382,6 +382,12 @@ fn more_problems_than_anyone_reads_do_not_hold_it_up() {
     assert_eq!(from_text(&text).unwrap_err().len(), MAX_CONFIG_PROBLEMS);
 }
 
+/// The file that the packages install serves the mirror that has no publishing as well.
+#[test]
+fn what_is_installed_is_good_for_every_build() {
+    assert!(!include_str!("../../etc/crtmpserver.toml").contains("\n[publish]"));
+}
+
 /// The three files of `etc/`.
 #[cfg(feature = "publish")]
 mod shipped {
@@ -427,10 +433,11 @@ mod shipped {
         let mut shown = 0;
         let mut text = String::new();
         for line in STANDALONE.lines() {
-            let is_default = |l: &str| l.chars().next().is_some_and(char::is_alphabetic);
+            let is_default = |l: &str| l.starts_with(|c: char| c.is_alphabetic() || c == '[');
             match line.strip_prefix('#').filter(|l| is_default(l)) {
                 // The one default that is "none".
                 Some(rest) if rest.starts_with("users = ") => {}
+                Some(rest) if rest.starts_with('[') => text += rest,
                 Some(rest) => {
                     shown += 1;
                     text += rest;
