@@ -1,0 +1,96 @@
+//! Sockets that systemd holds.
+
+use crate::machine::{Knocking, Machine};
+use crate::world::{World, get, pause};
+
+pub(crate) fn from_cold(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    machine.ok("systemctl stop crtmpserver.service");
+    assert_eq!(
+        machine
+            .run("systemctl is-active crtmpserver.service")
+            .out
+            .trim(),
+        "inactive"
+    );
+    // Who comes first starts it, and is served.
+    let page = machine.outside("exec python3 -c 'import urllib.request as r; print(r.urlopen(\"http://10.99.0.2:8080/\", timeout=30).status)'");
+    assert_eq!(page.out.trim(), "200", "{}", page.err);
+    machine.ok("systemctl is-active crtmpserver.service");
+
+    machine.ok("systemctl stop crtmpserver.service");
+    assert!(machine.reachable(1935));
+    machine.wait_serving();
+
+    machine.ok("systemctl stop crtmpserver.service");
+    machine.ok("crtmpserver status");
+
+    // No restart is noticed by who knocks.
+    let knocking = Knocking::start();
+    for _ in 0..3 {
+        pause(300);
+        machine.ok("systemctl restart crtmpserver.service");
+    }
+    let knocks = knocking.stop();
+    assert!(knocks.made > 50 && knocks.refused.is_empty(), "{knocks:?}");
+
+    // After a boot it runs by itself: a mirror must find its master without a viewer.
+    machine.ok("systemctl is-enabled crtmpserver.service");
+}
+
+pub(crate) fn whatever_subset(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    // HTTP is bound by the server itself, where the configuration says.
+    machine.write(
+        "/etc/crtmpserver/conf.d/http.toml",
+        "[listen]\nhttp = [\"[::]:8888\"]\n",
+    );
+    machine.ok("systemctl stop crtmpserver.service crtmpserver-http.socket
+         systemctl disable crtmpserver-http.socket
+         systemctl start crtmpserver.service");
+    assert_eq!(get(8888, "/").map(|(status, _)| status), Some(200));
+    assert!(machine.reachable(1935) && !machine.reachable(8080));
+
+    // The socket unit wins over the configuration, with a word on what changes it.
+    machine.ok("systemctl stop crtmpserver.service
+         systemctl enable --now crtmpserver-http.socket
+         systemctl start crtmpserver.service");
+    machine.wait_serving();
+    assert!(!machine.reachable(8888));
+    let said = machine.ok("journalctl --no-pager -u crtmpserver.service -n 30");
+    assert!(
+        said.contains("systemctl edit crtmpserver-http.socket"),
+        "{said}"
+    );
+
+    // Without any socket unit it is a server as any other.
+    machine.ok(
+        "systemctl stop crtmpserver.service crtmpserver.socket crtmpserver-http.socket crtmpserver-control.socket
+         systemctl disable crtmpserver.socket crtmpserver-http.socket crtmpserver-control.socket
+         systemctl start crtmpserver.service && systemctl is-active crtmpserver.service",
+    );
+    assert!(machine.reachable(1935) && machine.reachable(8888));
+    machine.ok("crtmpserver status");
+}
+
+pub(crate) fn a_name_that_nobody_knows(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    machine.write(
+        "/etc/systemd/system/mine.socket",
+        "[Socket]\nService=crtmpserver.service\nFileDescriptorName=rtpm\nListenStream=1999\n",
+    );
+    machine.ok("systemctl stop crtmpserver.service && systemctl daemon-reload && systemctl start mine.socket");
+    machine.run("systemctl start crtmpserver.service");
+    machine.wait_status(&["rtpm", "FileDescriptorName="]);
+    // Neither the sockets nor the service give up.
+    machine.ok("systemctl is-active crtmpserver.socket crtmpserver-http.socket");
+    machine.ok("systemctl stop mine.socket");
+    machine.wait_serving();
+
+    // TLS is for a later version; it says which unit to disable.
+    machine.ok("systemctl stop crtmpserver.service && systemctl start crtmpserver-https.socket");
+    machine.run("systemctl start crtmpserver.service");
+    machine.wait_status(&["crtmpserver-https.socket", "TLS"]);
+    machine.ok("systemctl disable --now crtmpserver-https.socket");
+    machine.wait_serving();
+}

@@ -1,0 +1,210 @@
+//! `apt install crtmpserver`, and it holds.
+
+use std::fs;
+use std::process::Command;
+
+use crate::image::{Image, files, run};
+use crate::machine::{INSIDE, Machine};
+use crate::media::{Packets, programme};
+use crate::programs::{publish, publish_with, watch_with, watched};
+use crate::world::{World, wait_for};
+
+pub(crate) fn lintian_has_no_complaint(world: &World) {
+    let mut command = Command::new("lintian");
+    command
+        .args(["-I", "-E", "--pedantic", "--allow-root"])
+        .args(["--fail-on", "error,warning,info"])
+        .args(files(&Image::get().packages));
+    let said = run(world, "lintian", &mut command);
+    assert_eq!(said.trim(), "");
+    // Each override has its reason above it.
+    for name in ["crtmpserver", "crtmpserver-common"] {
+        let path = format!(
+            "{}/packaging/debian/{name}.lintian-overrides",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = fs::read_to_string(path).unwrap();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            assert!(line.starts_with("# "), "no reason: {line}");
+            assert!(lines.next().is_some_and(|l| !l.starts_with('#')));
+        }
+    }
+}
+
+pub(crate) fn by_name_and_it_serves(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    for unit in [
+        "crtmpserver.service",
+        "crtmpserver.socket",
+        "crtmpserver-http.socket",
+        "crtmpserver-control.socket",
+    ] {
+        machine.ok(&format!(
+            "systemctl is-enabled {unit} && systemctl is-active {unit}"
+        ));
+    }
+    machine.ok("! systemctl --failed --no-legend | grep .");
+    without_privileges(&machine);
+    units_hold(&machine);
+
+    // An encoder on the machine itself, viewers outside.
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        "rtmp://127.0.0.1/live/event",
+    );
+    wait_live("live/event");
+    let ffmpeg = machine.ffmpeg_outside();
+    let rtmp = watch_with(
+        world,
+        &ffmpeg,
+        "rtmp",
+        &format!("rtmp://{INSIDE}/live/event"),
+    );
+    let http = watch_with(
+        world,
+        &ffmpeg,
+        "http",
+        &format!("http://{INSIDE}:8080/live/event.flv"),
+    );
+    watched(&rtmp, 60).assert_part_of(&source, 60);
+    watched(&http, 60).assert_part_of(&source, 60);
+
+    // `systemctl status` tells what it does.
+    machine.wait_status(&["standalone", "1 stream", "2 viewers"]);
+    // Somebody without a privilege who is in the group sees it too, and finds the program.
+    machine.ok("useradd --groups crtmpserver olga && useradd emil");
+    let seen = machine.ok("su olga -c 'crtmpserver status'");
+    assert!(seen.contains("live/event"), "{seen}");
+    machine.ok("! su emil -c 'crtmpserver status'");
+    let answer = machine.ok("crtmpserver status --json");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["health"]["healthy"], true, "{answer}");
+    assert!(
+        machine
+            .ok("man -w 8 crtmpserver; man -w 5 crtmpserver.toml; man -w 1 crtmpserver-ctl")
+            .lines()
+            .count()
+            == 3
+    );
+}
+
+/// Waits until a stream is live, as its page says.
+pub(crate) fn wait_live(stream: &str) {
+    wait_for("the stream is live", || {
+        let (_, page) = crate::world::get(8080, "/")?;
+        page.contains(stream).then_some(())
+    });
+}
+
+/// What `ps` and `/proc` show of the service.
+fn without_privileges(machine: &Machine<'_>) {
+    let pid = machine.ok("systemctl show -P MainPID crtmpserver.service");
+    let seen = machine.ok(&format!("ps -o user:20=,group:20=,supgrp:40= -p {pid}"));
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(words[..2], ["crtmpserver", "crtmpserver"], "{seen}");
+    assert!(
+        matches!(words.get(2), None | Some(&("-" | "crtmpserver"))),
+        "{seen}"
+    );
+    let status = machine.ok(&format!("cat /proc/{pid}/status"));
+    let field = |name: &str| {
+        let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+        line.split_once(':')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let ids = machine.ok("id -u crtmpserver; id -g crtmpserver");
+    let (uid, gid) = ids.split_once('\n').unwrap();
+    assert_ne!(uid, "0");
+    assert_eq!(field("Uid:"), [uid; 4].join(" "));
+    assert_eq!(field("Gid:"), [gid; 4].join(" "));
+    assert!(matches!(field("Groups:"), g if g.is_empty() || g == gid));
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(field(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2");
+    // It sees its own folder and no other to write in.
+    let inside = |script: &str| {
+        machine.run(&format!(
+            "nsenter -t {pid} -m -S {uid} -G {gid} -- {script}"
+        ))
+    };
+    assert!(!inside("/usr/bin/touch /etc/crtmpserver/x").status.success());
+    assert!(
+        inside("/usr/bin/true").status.code() != Some(0),
+        "it may run other programs"
+    );
+    let limit = machine.ok(&format!("grep 'Max open files' /proc/{pid}/limits"));
+    let soft: u32 = limit.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert!(soft >= 16384, "{limit}");
+}
+
+/// The scores, and what `systemd-analyze verify` says.
+fn units_hold(machine: &Machine<'_>) {
+    let score = machine
+        .ok("systemd-analyze security --no-pager --threshold=11 crtmpserver.service | tail -n 1");
+    assert!(score.contains("exposure level"), "{score}");
+    machine.ok("systemd-analyze security --no-pager --threshold=11 crtmpserver.service");
+    // What it complains of it writes, and says no more with its exit code than that it could.
+    let verify = "systemd-analyze verify crtmpserver.service crtmpserver.socket crtmpserver-http.socket \
+                  crtmpserver-control.socket crtmpserver-rtmps.socket crtmpserver-https.socket \
+                  crtmpserver-firewall@master.service 2>&1";
+    assert_eq!(machine.ok(verify), "");
+}
+
+pub(crate) fn users_come_and_the_door_opens(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    let ffmpeg = machine.ffmpeg_outside();
+    let url = |login: &str| format!("rtmp://{login}{INSIDE}/live/event");
+    // Nobody outside may publish before there are users.
+    let mut refused = publish_with(world, &ffmpeg, "stranger", &programme(), &url(""));
+    assert!(!refused.wait(crate::world::PATIENCE).success());
+
+    let password = machine.ok("crtmpserver passwd --generate ann");
+    assert_eq!(
+        machine.ok("stat -c '%U:%G %a' /etc/crtmpserver/users"),
+        "root:crtmpserver 640"
+    );
+    machine.write(
+        "/etc/crtmpserver/conf.d/users.toml",
+        "[publish]\nusers = \"/etc/crtmpserver/users\"\n",
+    );
+    machine.ok("systemctl reload crtmpserver.service");
+    let _encoder = wait_for("ann may publish", || {
+        let mut encoder = publish_with(
+            world,
+            &ffmpeg,
+            "ann",
+            &programme(),
+            &url(&format!("ann:{password}@")),
+        );
+        let live =
+            || crate::world::get(8080, "/").is_some_and(|(_, page)| page.contains("live/event"));
+        for _ in 0..40 {
+            if live() {
+                return Some(encoder);
+            }
+            if !encoder.running() {
+                return None;
+            }
+            crate::world::pause(100);
+        }
+        None
+    });
+    // The door is shut for those without a login, on this machine too.
+    let mut refused = publish(
+        world,
+        "local-stranger",
+        &programme(),
+        "rtmp://127.0.0.1/live/other",
+    );
+    assert!(!refused.wait(crate::world::PATIENCE).success());
+}

@@ -1,0 +1,100 @@
+//! SIGHUP, with viewers watching.
+
+use crate::install::wait_live;
+use crate::machine::{INSIDE, Machine};
+use crate::media::{Packets, programme};
+use crate::programs::{publish, watch_with, watched};
+use crate::viewer::Viewer;
+use crate::world::{World, wait_for};
+
+pub(crate) fn good_and_bad_without_a_lost_packet(world: &World) {
+    let machine = Machine::with(world, "crtmpserver");
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        "rtmp://127.0.0.1/live/event",
+    );
+    wait_live("live/event");
+    let ffmpeg = machine.ffmpeg_outside();
+    let rtmp = watch_with(
+        world,
+        &ffmpeg,
+        "rtmp",
+        &format!("rtmp://{INSIDE}/live/event"),
+    );
+    let http = watch_with(
+        world,
+        &ffmpeg,
+        "http",
+        &format!("http://{INSIDE}:8080/live/event.flv"),
+    );
+    let viewer = Viewer::open(world, "viewer", 8080, "live/event");
+    viewer.wait_pictures(25);
+    let pid = machine.ok("systemctl show -P MainPID crtmpserver.service");
+
+    // Good ones: they count at once.
+    machine.write(
+        "/etc/crtmpserver/conf.d/test.toml",
+        "[limits]\nmax_streams = 2\n[relay]\ngrace = \"10s\"\n",
+    );
+    reload(&machine);
+    viewer.wait_more(25);
+    machine.write(
+        "/etc/crtmpserver/conf.d/test.toml",
+        "[play]\nnetworks = [\"127.0.0.0/8\", \"::1\"]\n",
+    );
+    reload(&machine);
+    wait_for("viewers outside are refused", || {
+        let script = format!(
+            "python3 -c 'import urllib.request as r; r.urlopen(\"http://{INSIDE}:8080/live/event.flv\", timeout=9)'"
+        );
+        machine.outside(&script).err.contains("403").then_some(())
+    });
+    // Bad ones: each is refused with its reason, and what ran goes on.
+    for (text, reason) in [
+        ("[play]\nwait = 5\n", "play.wait"),
+        ("[listen\n", "test.toml"),
+        ("nothing = 1\n", "nothing"),
+    ] {
+        machine.write("/etc/crtmpserver/conf.d/test.toml", text);
+        reload(&machine);
+        wait_for("the reason", || {
+            let said = machine.ok("journalctl --no-pager -u crtmpserver.service -n 20");
+            said.contains(reason).then_some(())
+        });
+        machine.ok("systemctl is-active crtmpserver.service");
+        viewer.wait_more(25);
+    }
+    let status = machine.status();
+    assert!(
+        status.contains("test.toml"),
+        "the reason is not in:\n{status}"
+    );
+    machine.ok("rm /etc/crtmpserver/conf.d/test.toml");
+    reload(&machine);
+    wait_for("viewers outside are let in again", || {
+        machine.reachable(8080).then_some(())
+    });
+
+    assert_eq!(
+        machine.ok("systemctl show -P MainPID crtmpserver.service"),
+        pid
+    );
+    viewer.wait_more(50);
+    viewer.assert_sane();
+    let numbers = viewer.numbers(world);
+    assert!(
+        numbers.windows(2).all(|w| w[1] == (w[0] + 1) % 200),
+        "{numbers:?}"
+    );
+    let least = numbers.len() / 2;
+    watched(&rtmp, least).assert_part_of(&source, least);
+    watched(&http, least).assert_part_of(&source, least);
+}
+
+fn reload(machine: &Machine<'_>) {
+    machine.ok("systemctl reload crtmpserver.service");
+    machine.ok("systemctl is-active crtmpserver.service");
+}
