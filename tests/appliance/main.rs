@@ -19,6 +19,7 @@ mod machine;
 #[path = "../system/media.rs"]
 mod media;
 mod mirror;
+mod page;
 mod prefix;
 mod profile;
 #[path = "../system/programs.rs"]
@@ -101,6 +102,7 @@ const TESTS: &[Test] = &[
     ),
     ("trouble::a_full_disk", trouble::a_full_disk),
     ("prefix::there_and_away_again", prefix::there_and_away_again),
+    ("page::what_it_shows_works", page::what_it_shows_works),
 ];
 
 /// What the tests drive, all of Debian.

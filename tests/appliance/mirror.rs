@@ -68,8 +68,7 @@ pub(crate) fn its_one_setting(world: &World) {
     );
     let ffmpeg = machine.ffmpeg_outside();
     let master = "rtmp://127.0.0.1:1945";
-    let secret = "[mirror]\nsecret_file = \"/etc/crtmpserver/secret\"\n";
-    machine.write("/etc/crtmpserver/conf.d/secret.toml", secret);
+    machine.ok("cp -p /etc/crtmpserver/secret /etc/crtmpserver/mirror.secret");
     let ways = [
         (
             "conf",
@@ -97,7 +96,7 @@ pub(crate) fn its_one_setting(world: &World) {
         machine.ok(&format!("rm {path}"));
     }
     // And both as credentials, as an image has them.
-    machine.ok("rm /etc/crtmpserver/conf.d/secret.toml");
+    machine.ok("rm /etc/crtmpserver/mirror.secret");
     machine.ok("install -m 600 /etc/crtmpserver/secret /etc/credstore/crtmpserver.secret");
     machine.write("/etc/credstore/crtmpserver.master", master);
     machine.ok("systemctl restart crtmpserver.service");

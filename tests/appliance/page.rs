@@ -1,0 +1,77 @@
+//! docs/packages.md, as somebody follows it.
+
+use crate::machine::Machine;
+use crate::media::programme;
+use crate::programs::publish;
+use crate::world::{World, wait_for};
+
+/// The blocks of shell, in their order.
+fn blocks() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/packages.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```sh\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn what_it_shows_works(world: &World) {
+    let machine = Machine::boot(world);
+    // The repository is on a disk here; nobody is asked.
+    let follow = |block: &str| {
+        let script = block
+            .replace("https://apt.example.org", "file:/srv/repository")
+            .replace(
+                "crtmpserver.gpg /usr",
+                "/srv/repository/crtmpserver.gpg /usr",
+            )
+            .replace("apt ", "apt-get -q -y ")
+            .replace("rtmp://master.example.org", "rtmp://192.0.2.1");
+        machine.ok(&format!("set -e; cd /root; {script}"))
+    };
+    let blocks = blocks();
+    let [install, users, mirror, port, master, firewall, remove] = &blocks[..] else {
+        panic!("{} blocks", blocks.len());
+    };
+    machine.ok("rm /etc/apt/sources.list.d/* /usr/share/keyrings/crtmpserver.gpg");
+    follow(install);
+    machine.wait_serving();
+    let said = follow(users);
+    let password = said.lines().next().unwrap();
+    let url = format!("rtmp://ann:{password}@127.0.0.1/live/event");
+    let encoder = wait_for("ann may publish", || {
+        let mut encoder = publish(world, "encoder", &programme(), &url);
+        crate::world::pause(2000);
+        encoder.running().then_some(encoder)
+    });
+    crate::install::wait_live("live/event");
+    drop(encoder);
+
+    follow(port);
+    wait_for("port 80", || machine.reachable(80).then_some(()));
+    assert!(!machine.reachable(8080));
+    machine.ok("rm -r /etc/systemd/system/crtmpserver-http.socket.d && systemctl daemon-reload");
+    machine.ok("systemctl stop crtmpserver.service crtmpserver-http.socket && systemctl start crtmpserver.service");
+    machine.wait_serving();
+    follow(firewall);
+    assert!(machine.reachable(1935) && machine.reachable(8080));
+    follow(master);
+    machine.wait_serving();
+    machine.ok("systemd-analyze security --no-pager --threshold=3 crtmpserver.service");
+    machine
+        .ok("rm /etc/systemd/system/crtmpserver.service.d/master.conf && systemctl daemon-reload");
+
+    // What was configured for publishers has no place on a mirror, and its service says so.
+    machine.ok("rm /etc/crtmpserver/conf.d/users.toml && crtmpserver secret /root/secret");
+    follow(mirror);
+    machine.wait_status(&["active (running)", "192.0.2.1"]);
+    machine.install("crtmpserver");
+    let [keep, leave] = remove.lines().collect::<Vec<_>>()[..] else {
+        panic!("{remove}");
+    };
+    machine.ok("rm /etc/crtmpserver/conf.d/mirror.toml");
+    follow(keep);
+    machine.ok("test -e /etc/crtmpserver/crtmpserver.toml");
+    follow(leave);
+    machine.ok("! test -e /etc/crtmpserver && ! test -e /var/lib/crtmpserver");
+}
