@@ -63,6 +63,7 @@ impl Image {
     fn make(world: &World) -> Self {
         let folder = target().join("appliance");
         fs::create_dir_all(&folder).unwrap();
+        sweep(&folder);
         let packages = folder.join("packages");
         let repository = folder.join("repository");
         for stale in [&packages, &repository] {
@@ -78,6 +79,26 @@ impl Image {
             root: root(world, &folder),
             packages,
             repository,
+        }
+    }
+}
+
+/// Takes away what machines of a run left behind that was killed.
+fn sweep(folder: &Path) {
+    for left in files(folder) {
+        let name = left.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some(run) = name
+            .strip_prefix("crtmp-")
+            .and_then(|n| n.split('-').next())
+        else {
+            continue;
+        };
+        if !Path::new("/proc").join(run).exists() {
+            let script = "umount -l \"$1/root\"; rm -rf --one-file-system \"$1\"
+                          ip netns del \"$2\"; ip netns del \"$2-out\"";
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh"]).arg(&left).arg(&name);
+            drop(command.output());
         }
     }
 }

@@ -156,6 +156,14 @@ fn obstacle() -> Option<String> {
     if let Some(program) = NEEDS.iter().find(|program| !present(program)) {
         return Some(format!("{program} is not here"));
     }
+    // As root in a container there may be no right to make another.
+    let probe = [
+        "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true",
+    ];
+    let made = std::process::Command::new("unshare").args(probe).output();
+    if !made.is_ok_and(|done| done.status.success()) {
+        return Some("this machine lets nobody make a container".into());
+    }
     let missing = image::PROGRAMS
         .iter()
         .find(|p| !image::programs().join(p).exists());

@@ -40,10 +40,15 @@ pub(crate) fn files_that_cannot_be_read(world: &World) {
     machine.wait_serving();
     machine.ok("rm /etc/crtmpserver/conf.d/users.toml");
 
-    // A credential that is named and not there: the start goes on without it.
-    machine.ok("systemctl restart crtmpserver.service");
+    // A credential whose file is not there: the start goes on without it.
+    machine.write(
+        "/etc/systemd/system/crtmpserver.service.d/credential.conf",
+        "[Service]\nLoadCredential=crtmpserver.users:/etc/crtmpserver/nobody-made-it\n",
+    );
+    machine.ok("systemctl daemon-reload && systemctl restart crtmpserver.service");
     machine.wait_serving();
-    // One whose value is no address: said, and mended.
+    machine.ok("rm -r /etc/systemd/system/crtmpserver.service.d && systemctl daemon-reload");
+    // One that is no file of users: said, and mended.
     machine.write(
         "/etc/credstore/crtmpserver.users",
         "this is no file of users\n",
