@@ -6,7 +6,7 @@
     benches/compare/compare.py all --rounds 3
     benches/compare/compare.py cpu --peers ours-low,floor-frame --viewers 500 --seconds 6
 
-Modes: cpu, memory, join, latency, stalled, saturation, streams, all. Results are added to
+Modes: cpu, scale, memory, join, latency, stalled, streams, saturation, all. Results are added to
 target/compare/results.jsonl, from which `compare.py table` makes the tables again. Needs two cores,
 taskset (util-linux), and Debian's nginx-light and libnginx-mod-rtmp for the peer. Not a test: it
 measures, and machines differ; compare within one table only.
@@ -39,7 +39,7 @@ def free_ports(count):
     return ports
 
 
-PORT, HTTP = free_ports(2)
+PORT, HTTP, MASTER = free_ports(3)
 
 NGINX = """
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
@@ -76,7 +76,27 @@ def floor(every):
         str(TARGET / "examples" / "floor"), f"127.0.0.1:{PORT}", every, str(bitrate)]}
 
 
+def mirror(_):
+    """A mirror of this server, merging nothing; its master is started by `Peer`."""
+    secret = OUT / "mirror.secret"
+    if not secret.exists():
+        subprocess.run([TARGET / "crtmpserver", "secret", secret], check=True)
+    return [str(TARGET / "crtmpserver"), "--allow-root", "--role", "mirror",
+            "--master", f"rtmp://127.0.0.1:{MASTER}", "--rtmp", f"127.0.0.1:{PORT}",
+            "--set", "listen.http=[]", "--set", f'mirror.secret_file="{secret}"',
+            "--set", "server.threads=1", "--set", 'relay.latency="0s"', "--log", "error"]
+
+
+def master():
+    return [str(TARGET / "crtmpserver"), "--allow-root", "--role", "master",
+            "--rtmp", f"127.0.0.1:{MASTER}", "--set", "listen.http=[]",
+            "--set", f'master.secret_file="{OUT / "mirror.secret"}"',
+            "--set", 'publish.networks=["loopback"]', "--set", "server.threads=1",
+            "--set", 'relay.latency="0s"', "--log", "error"]
+
+
 PEERS = {
+    "ours-mirror": {"command": mirror, "protocol": "rtmp", "master": master},
     "ours-low": ours("0s"), "ours-auto": ours("auto"), "ours-350ms": ours("350ms"),
     "ours-flv": ours("0s", "flv"), "ours": ours(None),
     "nginx": {"command": nginx, "protocol": "rtmp"},
@@ -92,13 +112,17 @@ class Peer:
         peer = PEERS[name]
         self.protocol = peer["protocol"]
         self.log = open(OUT / f"{name}.log", "w")
-        self.server = self.start(SERVER_CORE, peer["command"](bitrate))
+        command = peer["command"](bitrate)
+        above = peer.get("master")
+        self.master = above and self.start(SERVER_CORE, above())
+        self.server = self.start(SERVER_CORE, command)
         self.wait_for_port()
         self.pids = [self.server.pid] + self.children(self.server.pid)
         self.publisher = None
         if self.protocol != "raw":
             self.publisher = self.start(LOAD_CORE, self.stress(
-                f"rtmp://127.0.0.1:{PORT}/live/{STREAM}", "-n", 0, "--publishers", streams,
+                f"rtmp://127.0.0.1:{MASTER if above else PORT}/live/{STREAM}", "-n", 0,
+                "--publishers", streams,
                 "--duration", "24h", "--bitrate", bitrate))
         time.sleep(warm)
 
@@ -150,7 +174,7 @@ class Peer:
         return self
 
     def __exit__(self, *_):
-        for process in filter(None, (self.publisher, self.server)):
+        for process in filter(None, (self.publisher, self.server, self.master)):
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(10)
@@ -170,6 +194,21 @@ def mode_cpu(name, o):
             "lost": r["checked"]["missing"], "disconnected": r["disconnected"],
             "late_p50_ms": r["video_late_ms"]["p50"], "late_p99_ms": r["video_late_ms"]["p99"],
             "load_core_percent": r["own_cpu_percent"]}
+
+
+def mode_scale(name, o):
+    """What a viewer costs among few and among many."""
+    cost = {}
+    with Peer(name) as peer:
+        for viewers in (100, 1000, 8000):
+            r = peer.load(viewers, "--duration", f"{o.seconds}s", "--ramp", 1000, "--settle", "3s")
+            cost[viewers] = r["server"]["cpu_seconds_per_gbit"]
+            if r["disconnected"] or r["failed"]:
+                sys.exit(f"{name}: not all of {viewers} viewers stayed")
+    return {"cpu_s_per_gbit_100": cost[100], "cpu_s_per_gbit_1000": cost[1000],
+            "cpu_s_per_gbit_8000": cost[8000], "8000_to_100": cost[8000] / cost[100],
+            "8000_to_1000": cost[8000] / cost[1000], "mbit_s": r["mbit_per_second"],
+            "lost": r["checked"]["missing"]}
 
 
 def mode_memory(name, o):
@@ -222,7 +261,7 @@ def mode_stalled(name, o):
 
 def mode_saturation(name, o):
     """More viewers of 4 Mbit/s until they no longer get it all."""
-    best, viewers = None, o.viewers or 1500
+    best, viewers = None, o.viewers or FULL[name]
     while viewers < 15_000:
         with Peer(name, bitrate=4_000_000) as peer:
             r = peer.load(viewers, "--duration", f"{o.seconds}s", "--settle", "5s", "--ramp", 400)
@@ -247,12 +286,16 @@ def mode_streams(name, o):
 
 
 REAL = ["ours-low", "ours-350ms", "nginx"]
+# Where the search for the last viewer begins; below what each can do on any machine of this kind.
+FULL = {"ours-low": 3800, "ours-350ms": 6000, "ours-auto": 6000, "nginx": 1800,
+        "floor-frame": 2000, "floor-350ms": 6000}
 FLOORS = ["floor-frame", "floor-40ms", "floor-350ms"]
 MODES = {
     "cpu": (mode_cpu, ["ours-low", "ours-auto", "ours-350ms", "ours-flv", "nginx"] + FLOORS),
+    "scale": (mode_scale, ["ours-350ms"]),
     "memory": (mode_memory, ["ours-low", "ours-flv", "nginx"]),
     "join": (mode_join, ["ours-low", "ours-350ms", "nginx"]),
-    "latency": (mode_latency, ["ours-low", "ours-auto", "nginx"]),
+    "latency": (mode_latency, ["ours-low", "ours-auto", "ours-mirror", "nginx"]),
     "stalled": (mode_stalled, ["ours-low", "nginx"]),
     "streams": (mode_streams, ["ours-low", "nginx"]),
     "saturation": (mode_saturation, REAL + ["floor-frame", "floor-350ms"]),
