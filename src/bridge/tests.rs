@@ -360,3 +360,42 @@ fn the_demo_programme_is_understood_and_written_back() {
     let header = reader.header().unwrap();
     assert_eq!([&header.encode()[..], &written].concat(), FILE);
 }
+
+#[test]
+fn a_shaped_frame_is_the_same_and_held_once() {
+    let most = OUT_CHUNK_SIZE as usize;
+    for (length, time) in [
+        (0, 0),
+        (10, 5),
+        (most, 7),
+        (most, 0x0100_0000),
+        (most + 1, 9),
+    ] {
+        let payload: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[0]).collect();
+        let make = || {
+            Frame::new(
+                Kind::Video,
+                Role::Key,
+                time,
+                payload.clone().into(),
+            )
+        };
+        let (plain, shaped) = (make(), shape(make()));
+        assert_eq!(plain.payload, shaped.payload, "{length} at {time}");
+        for form in [
+            Rendition::Rtmp,
+            Rendition::RtmpPlain,
+            Rendition::Flv,
+            Rendition::FlvPlain,
+        ] {
+            assert_eq!(render(&plain, form), render(&shaped, form));
+        }
+        let whole = render(&shaped, Rendition::Rtmp).as_ptr_range();
+        let held_once = whole.contains(&shaped.payload.as_ptr());
+        assert_eq!(
+            held_once,
+            (1..=most).contains(&length),
+            "{length} at {time}"
+        );
+    }
+}

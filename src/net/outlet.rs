@@ -9,6 +9,7 @@
 //! task goes on in [`Outlet::drive`] until it has caught up.
 
 mod farewell;
+mod playing;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -26,10 +27,14 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use super::bell::LocalBell;
+pub use playing::Playing;
+
 use super::player::{Play, Player, Sent};
 use super::shards::Shard;
+use super::socket::canonical;
 use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS};
-use crate::relay::{self, Stream};
+use crate::relay::Stream;
+use crate::telemetry::logging::limited;
 use crate::telemetry::metrics::{Protocol, Traffic};
 
 /// Control messages in one vectored write.
@@ -435,6 +440,17 @@ impl Outlet {
         };
     }
 
+    /// Once a viewer; that it goes on skipping is in the metrics and in its last line.
+    fn tell_of_skip(&self, skipped: u64, now: Instant) {
+        let peer = self.socket.peer_addr().ok().map(canonical);
+        limited("slow-viewer", now, || {
+            tracing::info!(
+                peer = ?peer, protocol = self.protocol.label(), skipped, code = "slow-viewer",
+                "a viewer takes less than its stream has, and skips to the newest key frame"
+            );
+        });
+    }
+
     /// Bytes written and whether the socket took all; `None` when no player has anything to send.
     fn write_frames(&self, state: &mut State, now: Instant) -> Option<(usize, bool)> {
         let players = if state.finishing {
@@ -458,6 +474,9 @@ impl Outlet {
                 traffic.join_seconds.observe(after.as_secs_f64());
             }
             let totals = &mut state.totals;
+            if totals.skipped == 0 && figures.skipped > 0 {
+                self.tell_of_skip(figures.skipped, now);
+            }
             totals.frames = totals.frames.saturating_add(figures.frames);
             totals.skipped = totals.skipped.saturating_add(figures.skipped);
             match sent {
@@ -533,55 +552,5 @@ impl State {
             self.control = VecDeque::new(); // players hear little after their login
         }
         Ok((taken, taken == total))
-    }
-}
-
-/// A stream that a connection plays; dropping it ends that.
-#[derive(Debug)]
-pub struct Playing {
-    outlet: Rc<Outlet>,
-    id: u64,
-    watching: relay::Protocol,
-}
-
-impl Playing {
-    /// RTMP's pause: while it is on nothing is sent. Switched off, it goes on where it was, or skips
-    /// like a viewer that was too slow.
-    pub fn set_paused(&self, on: bool) {
-        self.change(|player| player.paused = on);
-    }
-
-    /// RTMP's receiveAudio. Headers are sent all the same.
-    pub fn set_audio(&self, on: bool) {
-        self.change(|player| player.set_audio(on));
-    }
-
-    /// RTMP's receiveVideo; switched on again, video begins with a key frame.
-    pub fn set_video(&self, on: bool) {
-        self.change(|player| player.set_video(on));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Player)) {
-        let mut state = self.outlet.state.borrow_mut();
-        let id = self.id;
-        if let Some(player) = state.players.iter_mut().find(|p| p.id == id) {
-            change(player);
-        }
-        self.outlet.hand_over(&mut state);
-    }
-}
-
-impl Drop for Playing {
-    fn drop(&mut self) {
-        let mut state = self.outlet.state.borrow_mut();
-        if let Some(at) = state.players.iter().position(|p| p.id == self.id) {
-            let player = state.players.swap_remove(at);
-            // What plays next on this message stream has not ended.
-            let over = player.message_stream();
-            state.ended.retain(|id| *id != over);
-            drop(player);
-            let metrics = self.outlet.shard.metrics();
-            metrics.viewers(self.watching).dec();
-        }
     }
 }

@@ -77,6 +77,48 @@ fn audio_rides_along_with_the_picture_unless_there_is_none() {
 }
 
 #[test]
+fn who_looks_again_by_himself_is_not_woken_for_what_may_wait() {
+    let rig = Rig::new();
+    let mut publisher = rig.publish();
+    let bell = Arc::new(Bell::default());
+    let mut tail = Tail::new(
+        Arc::clone(publisher.stream()),
+        Arc::clone(&bell) as Arc<dyn Wake>,
+    );
+    let mut rings = |parts: FrameParts| {
+        let before = bell.rings();
+        publisher.push(parts, rig.now).unwrap();
+        bell.rings() - before
+    };
+    assert_eq!(rings(key(0, "k")), 1);
+    tail.refresh();
+    assert_eq!(
+        rings(audio(10, "a")),
+        1,
+        "the first sound tells that there is some"
+    );
+    tail.refresh();
+    tail.ride();
+    assert_eq!(rings(audio(20, "a")), 0);
+    assert_eq!(rings(audio(30, "a")), 0);
+    assert_eq!(rings(inter(40, "i")), 1, "a picture is worth it");
+    assert_eq!(tail.refresh().frames, 3);
+    assert_eq!(rings(audio(50, "a")), 1, "a refresh ends the ride");
+    tail.refresh();
+    tail.ride();
+    assert_eq!(
+        rings(audio(300, "a")),
+        1,
+        "no picture comes that it could ride with"
+    );
+    tail.refresh();
+    tail.doze();
+    assert_eq!(rings(inter(310, "i")), 0);
+    assert_eq!(tail.refresh().frames, 1);
+    assert_eq!(rings(inter(340, "i")), 1);
+}
+
+#[test]
 fn many_frames_are_there_for_one_write() {
     let rig = Rig::new();
     let _publisher = running(&rig, 2_500);
