@@ -19,7 +19,7 @@ WIDTH, ROW, LEAST = 1200, 16, 0.005
 def samples(pid, seconds):
     """Stacks, outermost first, with their counts."""
     with tempfile.NamedTemporaryFile() as data:
-        subprocess.run(["perf", "record", "-q", "-F", "1999", "--call-graph", "dwarf,16384", "-p", pid,
+        subprocess.run(["perf", "record", "-q", "-F", "499", "--call-graph", "dwarf,8192", "-p", pid,
                         "-o", data.name, "--", "sleep", seconds], check=True)
         text = subprocess.run(["perf", "script", "-i", data.name, "-F", "comm,ip,sym"],
                               check=True, capture_output=True, text=True).stdout

@@ -91,6 +91,9 @@ impl<'a> Build<'a> {
             settings.lack = Some(Lack::SecretFile(path));
         }
         warnings.extend(settings.lack().map(|lack| lack.to_string()));
+        if !cfg!(feature = "publish") && self.layers.says("publish") {
+            warnings.push("publish: left out, as this program was built without publishing".into());
+        }
         let secret_key = match settings.role {
             Role::Mirror => "mirror.secret_file",
             Role::Standalone | Role::Master => "master.secret_file",

@@ -127,6 +127,10 @@ impl Layers {
             .ok()
             .and_then(|mut data| data.remove(&Profile::Default))
             .unwrap_or_default();
+        // Whoever put the mirror's program in the place of the other keeps his configuration.
+        if !cfg!(feature = "publish") {
+            values.remove("publish");
+        }
         while problems.len() < MAX_CONFIG_PROBLEMS {
             let error = match File::deserialize(&Value::from(values.clone())) {
                 Ok(file) => return (file, problems),
@@ -310,10 +314,6 @@ fn explain(kind: &Kind, key: &str) -> String {
     let list = |words: &[&str]| words.join(", ");
     match kind {
         Kind::UnknownField(_, []) => "is not known here".to_owned(),
-        Kind::UnknownField(..) if key == "publish" => {
-            "is not known: this program was built without publishing, it can only be a mirror"
-                .into()
-        }
         Kind::UnknownField(_, known) => format!("is not known; what is known: {}", list(known)),
         Kind::UnknownVariant(word, known) => format!("{word:?} is none of {}", list(known)),
         Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {

@@ -86,7 +86,7 @@ pub(crate) fn one_takes_the_place_of_the_other(world: &World) {
     machine.ok(&format!("echo '# an edit' >>{CONFIGURATION}"));
     machine.write(
         "/etc/crtmpserver/conf.d/mine.toml",
-        "[relay]\nlog_time = \"10s\"\n",
+        "[relay]\nlog_time = \"10s\"\n[publish]\nnetworks = [\"loopback\"]\n",
     );
     machine.install("crtmpserver-mirror");
     machine.ok("crtmpserver --version | grep -q 'without publishing'");
