@@ -288,7 +288,7 @@ def mode_streams(name, o):
 REAL = ["ours-low", "ours-350ms", "nginx"]
 # Where the search for the last viewer begins; below what each can do on any machine of this kind.
 FULL = {"ours-low": 3800, "ours-350ms": 6000, "ours-auto": 6000, "nginx": 1800,
-        "floor-frame": 2000, "floor-350ms": 6000}
+        "floor-frame": 1700, "floor-350ms": 6000}
 FLOORS = ["floor-frame", "floor-40ms", "floor-350ms"]
 MODES = {
     "cpu": (mode_cpu, ["ours-low", "ours-auto", "ours-350ms", "ours-flv", "nginx"] + FLOORS),
