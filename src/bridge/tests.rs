@@ -372,14 +372,7 @@ fn a_shaped_frame_is_the_same_and_held_once() {
         (most + 1, 9),
     ] {
         let payload: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[0]).collect();
-        let make = || {
-            Frame::new(
-                Kind::Video,
-                Role::Key,
-                time,
-                payload.clone().into(),
-            )
-        };
+        let make = || Frame::new(Kind::Video, Role::Key, time, payload.clone().into());
         let (plain, shaped) = (make(), shape(make()));
         assert_eq!(plain.payload, shaped.payload, "{length} at {time}");
         for form in [
