@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A driver makes an [`Outlet`] of the socket, then runs a loop of `select!` over
-//! [`Outlet::drive`], [`Outlet::readable`] (while [`Outlet::has_room`]), its own timers and
+//! [`Outlet::drive`], [`Outlet::poll_readable`] (while [`Outlet::has_room`]), its own timers and
 //! [`Shard::stopping`]. It reads with [`Shard::read`], answers with [`Outlet::control`], and plays
 //! with [`Outlet::play`], which returns a [`Playing`] to keep.
 

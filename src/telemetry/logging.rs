@@ -1,8 +1,8 @@
 //! Log lines on standard error: one event, one line, whatever a peer wrote.
 //!
-//! On a terminal with colours, in a file without, under systemd as fields for [journald](super::journal),
-//! or with its priority prefix and without the time that it adds. Text from a peer goes through [`Escaped`]; refusals that a
-//! peer can repeat at will go through [`limited`].
+//! On a terminal with colours, in a file without, under systemd as fields for journald
+//! (`telemetry::journal`), or with its priority prefix and without the time that it adds. Text from a
+//! peer goes through [`Escaped`]; refusals that a peer can repeat at will go through [`limited`].
 
 use std::collections::HashMap;
 use std::fmt;
