@@ -3,6 +3,7 @@
 
 use crate::control::model::{Answer, Health, Kicked, Master, Mirror, Stream, Viewer, Watching};
 use crate::telemetry::logging::Escaped;
+use crate::telemetry::words::count;
 
 /// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub(super) fn overview(answer: &Answer) -> Vec<String> {
             "in {} Mbit/s, out {} Mbit/s; {} in all",
             mbit(rates.in_kbit_per_second),
             mbit(rates.out_kbit_per_second),
-            many(status.connections, "connection"),
+            count(status.connections, "connection"),
         ),
     ));
     lines.push(item("viewers", &watching(status.viewers)));
@@ -122,10 +123,6 @@ pub(super) fn overview(answer: &Answer) -> Vec<String> {
 
 fn item(name: &str, what: &str) -> String {
     format!("{name:<12}{what}")
-}
-
-fn many(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn watching(viewers: Watching) -> String {

@@ -14,6 +14,18 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// One of a key that nobody gave where it is wrong; of none, when `key` is empty.
+    #[must_use]
+    pub fn of(key: &str, message: impl Into<String>) -> Self {
+        Self {
+            place: String::new(),
+            key: key.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in [&self.place, &self.key] {

@@ -13,14 +13,14 @@ use super::model::{
     Answer, Health, Kicked, Listener, Master, Mirror, Shard, Status, Stream, Watching,
 };
 use super::protocol::{Page, Refusal, VERSION, Verb};
-use super::rows::{self, Clock, millis};
+use super::rows::{self, Clock};
 use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
 use crate::media::StreamName;
 use crate::net::{self, Admission, PublisherNow, Shards, Target, ViewerNow, Wanted};
-use crate::relay::{self, Hub, State};
+use crate::relay::{self, Hub, State, millis};
 use crate::telemetry::health;
-use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::metrics::Metrics;
 
 /// What `reload` calls: what is different now, or why nothing is.
 pub type Reload = Box<
@@ -106,11 +106,6 @@ impl Control {
         let listeners = self.listening().clone();
         let gauge = |n: i64| usize::try_from(n).unwrap_or(0);
         let watching = |kind| gauge(self.metrics.viewers(kind).get());
-        let protocols = [Protocol::Rtmp, Protocol::Flv, Protocol::Http];
-        let all = |of: fn(&Metrics, Protocol) -> u64| {
-            let sum = protocols.iter().map(|p| of(&self.metrics, *p));
-            sum.fold(0, u64::saturating_add)
-        };
         let status = Status {
             role: self.role.to_owned(),
             server_id: self.cluster.id().to_owned(),
@@ -131,8 +126,8 @@ impl Control {
             },
             mirrors: gauge(self.metrics.mirrors.get()),
             connections: self.admission.connections(),
-            bytes_in: all(|m, p| m.traffic(p).bytes_in.get()),
-            bytes_out: all(|m, p| m.traffic(p).bytes_out.get()),
+            bytes_in: self.metrics.bytes_in(),
+            bytes_out: self.metrics.bytes_out(),
             shards: (0..self.shards.count())
                 .map(|index| Shard {
                     index,
@@ -398,7 +393,7 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::net::{AdmissionLimits, Latency};
-    use crate::relay::{Claim, HubConfig, NoWake};
+    use crate::relay::{Claim, HubConfig};
 
     fn control(shards: usize) -> Control {
         let hub = Hub::new(HubConfig::default());
@@ -464,13 +459,7 @@ mod tests {
     async fn streams_come_part_after_part() {
         let control = control(1);
         let names = ["live/a", "live/b", "live/c"];
-        let claim = || Claim {
-            identity: None,
-            source: "test".into(),
-            displaced: Arc::new(NoWake),
-            id: 1,
-            epoch: None,
-        };
+        let claim = || Claim::of_a_test(1);
         let _publishers: Vec<_> = names
             .iter()
             .map(|name| {

@@ -1,10 +1,10 @@
 //! The rows of the answers, from what the parts of the server know.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::model::{Program, Stream, Viewer, Watching};
 use crate::net::{PublisherNow, ViewerNow, ViewerState};
-use crate::relay::{self, State, StreamInfo};
+use crate::relay::{self, State, StreamInfo, millis};
 use crate::system::wall_ms;
 
 /// Both clocks at the same moment.
@@ -26,10 +26,6 @@ impl Clock {
         let ago = self.now.saturating_duration_since(at);
         self.wall.saturating_sub(millis(ago))
     }
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn program() -> Program {

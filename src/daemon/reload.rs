@@ -86,12 +86,12 @@ impl Reloader {
 
     async fn read(&self) -> Result<Loaded, Vec<Problem>> {
         let Some(sources) = self.sources.clone() else {
-            return Err(one("", "this server was given its settings by a program"));
+            return Err(alone("this server was given its settings by a program"));
         };
         // A file system that hangs must not hold up the accept loops.
         tokio::task::spawn_blocking(move || config::load(&sources))
             .await
-            .unwrap_or_else(|e| Err(one("", &format!("it could not be read: {e}"))))
+            .unwrap_or_else(|e| Err(alone(format!("it could not be read: {e}"))))
     }
 
     async fn order(&self, loaded: Loaded) -> Outcome {
@@ -105,8 +105,8 @@ impl Reloader {
         };
         let rules = match prepared {
             Ok(Ok(rules)) => rules,
-            Ok(Err(error)) => return Err(one("", &error.to_string())),
-            Err(error) => return Err(one("", &error.to_string())),
+            Ok(Err(error)) => return Err(alone(error.to_string())),
+            Err(error) => return Err(alone(error.to_string())),
         };
         let (answer, answered) = oneshot::channel();
         let order = Order {
@@ -114,7 +114,7 @@ impl Reloader {
             rules,
             answer,
         };
-        let stops = || one("", STOPS);
+        let stops = || alone(STOPS);
         self.orders.send(order).await.map_err(|_| stops())?;
         answered.await.unwrap_or_else(|_| Err(stops()))
     }
@@ -123,12 +123,9 @@ impl Reloader {
 /// Why nothing is read any more.
 const STOPS: &str = "the server stops";
 
-fn one(key: &str, message: &str) -> Vec<Problem> {
-    vec![Problem {
-        place: String::new(),
-        key: key.to_owned(),
-        message: message.to_owned(),
-    }]
+/// A problem of no key.
+fn alone(message: impl Into<String>) -> Vec<Problem> {
+    vec![Problem::of("", message)]
 }
 
 /// One line for what changed, one for what waits, or one for each problem.

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::reload::{Order, Outcome};
-use crate::auth::Policy;
+use crate::auth::{NewRules, Policy};
 use crate::cluster::{Cluster, Link};
 use crate::config::{self, Change, Effect, Lack, Problem, Settings};
 use crate::control::{Control, Reload};
@@ -25,6 +25,7 @@ use crate::system;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::words::count;
 
 /// When to ask again a mirror that has no link to its master.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -314,14 +315,9 @@ impl Running {
         drop(answer.send(outcome));
     }
 
-    fn change(
-        &mut self,
-        mut new: Settings,
-        rules: crate::auth::NewRules,
-        warnings: &[String],
-    ) -> Outcome {
+    fn change(&mut self, mut new: Settings, rules: NewRules, warnings: &[String]) -> Outcome {
         if new.role != self.settings.role {
-            return Err(vec![problem(
+            return Err(vec![Problem::of(
                 "role",
                 format!(
                     "a running server stays what it is, a {}; as a {} it begins with `systemctl restart crtmpserver`",
@@ -332,7 +328,7 @@ impl Running {
         let mut changes = config::changes(&self.settings, &new);
         let rtmp = self.rebind(Protocol::Rtmp, &new.listen.rtmp)?;
         let http = self.rebind(Protocol::Http, &new.listen.http)?;
-        let system = |e: io::Error| vec![problem("", format!("the system refuses: {e}"))];
+        let system = |e: io::Error| vec![Problem::of("", format!("the system refuses: {e}"))];
         let admission = admission(&new).map_err(system)?;
         // From here on nothing can fail.
         self.door.admission.set_limits(admission);
@@ -395,12 +391,12 @@ impl Running {
             _ => "listen.http",
         };
         let rebound = Listener::rebind(addresses, &own, &of(false))
-            .map_err(|e| vec![problem(key, e.to_string())])?;
+            .map_err(|e| vec![Problem::of(key, e.to_string())])?;
         let with_bound = |listener: Listener| Ok((listener.bound()?, listener));
         let opened: io::Result<Vec<_>> = rebound.opened.into_iter().map(with_bound).collect();
         Ok(Some(Exchange {
             kept: rebound.kept,
-            opened: opened.map_err(|e| vec![problem(key, e.to_string())])?,
+            opened: opened.map_err(|e| vec![Problem::of(key, e.to_string())])?,
         }))
     }
 
@@ -434,19 +430,11 @@ fn read_again(contents: crate::auth::Contents, settings: &Settings) -> Vec<Chang
     let secret = contents
         .secret
         .then(|| change(secret, "has another secret".to_owned()));
-    let users = contents.users.map(|count| {
-        let s = if count == 1 { "" } else { "s" };
-        change("publish.users", format!("has changed: {count} user{s}"))
+    let users = contents.users.map(|users| {
+        let users = count(users, "user");
+        change("publish.users", format!("has changed: {users}"))
     });
     secret.into_iter().chain(users).collect()
-}
-
-fn problem(key: &str, message: String) -> Problem {
-    Problem {
-        place: String::new(),
-        key: key.to_owned(),
-        message,
-    }
 }
 
 fn latency(settings: &Settings) -> Latency {

@@ -8,12 +8,11 @@ use std::time::Instant;
 use super::running::Parts;
 use crate::cluster::{Cluster, Link};
 use crate::config::Role;
+use crate::edge::MASTER;
 use crate::relay::{self, Hub, State};
 use crate::telemetry::health::Health;
-use crate::telemetry::metrics::{Metrics, Protocol};
-
-/// The trouble that the link itself tells.
-const MASTER: &str = "master: ";
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::words::count;
 
 /// What the line is made of.
 pub(super) struct Status {
@@ -30,7 +29,7 @@ impl Status {
     pub(super) fn new(role: Role, parts: &Parts) -> Self {
         Self {
             role,
-            sent: (bytes_out(&parts.metrics), Instant::now()),
+            sent: (parts.metrics.bytes_out(), Instant::now()),
             hub: Arc::clone(&parts.hub),
             metrics: Arc::clone(&parts.metrics),
             cluster: Arc::clone(&parts.cluster),
@@ -46,22 +45,26 @@ impl Status {
         let viewers = [relay::Protocol::Rtmp, relay::Protocol::Flv]
             .iter()
             .map(|of| self.metrics.viewers(*of).get())
-            .sum::<i64>()
-            .max(0)
-            .unsigned_abs();
-        let mut line = format!("{}: {} live", self.role, count(live as u64, "stream"));
+            .sum::<i64>();
+        let mut line = format!("{}: {} live", self.role, count(live, "stream"));
         // Writing to a String cannot fail.
         if waiting > 0 {
             let _ = write!(line, ", {waiting} waiting");
         }
         let mirrors = self.cluster.mirrors().len();
         if mirrors > 0 || self.role == Role::Master {
-            let _ = write!(line, ", {}", count(mirrors as u64, "mirror"));
+            let _ = write!(line, ", {}", count(mirrors, "mirror"));
         }
-        let _ = write!(line, ", {}, {}", count(viewers, "viewer"), self.rate(now));
-        let master = self.cluster.master();
-        if let Some(master) = &master {
-            match self.cluster.link() {
+        let viewers = count(usize::try_from(viewers).unwrap_or(0), "viewer");
+        let _ = write!(line, ", {viewers}, {}", self.rate(now));
+        // The trouble that the link itself tells.
+        let mut told = None;
+        if let Some(master) = self.cluster.master() {
+            let link = self.cluster.link();
+            if link != Link::None {
+                told = Some(format!("{MASTER}: "));
+            }
+            match link {
                 Link::Up { .. } => {
                     let _ = write!(line, ", linked to {master}");
                 }
@@ -74,9 +77,7 @@ impl Status {
             }
         }
         for trouble in self.health.troubles() {
-            let link = master.is_some() && self.cluster.link() != Link::None;
-            let told = link && trouble.starts_with(MASTER);
-            if !told {
+            if !told.as_ref().is_some_and(|told| trouble.starts_with(told)) {
                 let _ = write!(line, "; {trouble}");
             }
         }
@@ -85,7 +86,7 @@ impl Status {
 
     fn rate(&mut self, now: Instant) -> String {
         let (bytes, since) = self.sent;
-        let sent = bytes_out(&self.metrics);
+        let sent = self.metrics.bytes_out();
         self.sent = (sent, now);
         let seconds = now.saturating_duration_since(since).as_secs_f64().max(0.1);
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -98,26 +99,14 @@ impl Status {
     }
 }
 
-fn bytes_out(metrics: &Metrics) -> u64 {
-    [Protocol::Rtmp, Protocol::Flv, Protocol::Http]
-        .iter()
-        .map(|p| metrics.traffic(*p).bytes_out.get())
-        .sum()
-}
-
-/// `1 stream`, `2 streams`.
-fn count(n: u64, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{s}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::media::StreamName;
-    use crate::relay::{Claim, NoWake};
+    use crate::relay::Claim;
+    use crate::telemetry::metrics::Protocol;
 
     fn status(role: Role) -> Status {
         let status = Status::new(role, &Parts::alone());
@@ -140,13 +129,7 @@ mod tests {
             status.line(begun + Duration::from_secs(1)),
             "master: 0 streams live, 0 mirrors, 0 viewers, 0.0 Mbit/s out"
         );
-        let claim = Claim {
-            identity: None,
-            source: "test".into(),
-            displaced: Arc::new(NoWake),
-            id: 1,
-            epoch: None,
-        };
+        let claim = Claim::of_a_test(1);
         let name = StreamName::new("live", "x").unwrap();
         let publisher = status.hub.publish(&name, claim, begun, 0).unwrap();
         status.metrics.viewers(relay::Protocol::Flv).set(1);

@@ -25,6 +25,7 @@ use crate::media::StreamName;
 use crate::relay::Hub;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::words::count;
 use folder::Folder;
 
 /// The stream's application and name.
@@ -215,11 +216,8 @@ async fn show(lines: &str, watched: &mut [Watched]) {
             let output = rate(bytes.saturating_sub(mirror.bytes), seconds);
             mirror.bytes = bytes;
             // As short as fits a terminal of 80 columns: a line that wraps cannot be written over.
-            let s = if viewers == 1 { "" } else { "s" };
-            let _ = write!(
-                text,
-                " | mirror-{n}: {viewers} viewer{s}, {input}/{output:.0} kbit/s"
-            );
+            let viewers = count(viewers, "viewer");
+            let _ = write!(text, " | mirror-{n}: {viewers}, {input}/{output:.0} kbit/s");
         }
         if terminal {
             // The cursor goes back, so that a log line takes the place of the figures.

@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use crate::telemetry::words::count;
+
 /// One row of the page.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -130,11 +132,6 @@ fn stream(out: &mut String, row: &Row, links: &Links) -> std::fmt::Result {
         out,
         "<dt>HTTP-FLV</dt><dd><a href=\"{url}\">{url}</a></dd>\n</dl></li>"
     )
-}
-
-fn count(n: usize, what: &str) -> String {
-    let s = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{s}")
 }
 
 /// A bit rate for people.

@@ -14,7 +14,7 @@ use crate::bridge::{flv_file_header, render};
 use crate::limits::Limits;
 use crate::media::{FrameParts, Kind, Rendition, Role, Slot};
 use crate::net::{Admission, AdmissionLimits, Door, Listener, Shards};
-use crate::relay::{Claim, HubConfig, NoWake, Publisher};
+use crate::relay::{Claim, HubConfig, Publisher};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -78,13 +78,7 @@ impl Site {
     }
 
     fn publish(&self, name: &str) -> Source {
-        let claim = Claim {
-            identity: None,
-            source: "test".into(),
-            displaced: Arc::new(NoWake),
-            id: 1,
-            epoch: None,
-        };
+        let claim = Claim::of_a_test(1);
         let name = StreamName::new("live", name).unwrap();
         Source(
             self.web

@@ -2,7 +2,6 @@
 //! a publisher's passes here for every message.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,12 +20,7 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Returns when it was rung since the last time.
-    pub async fn rung(&self) {
-        poll_fn(|cx| self.poll_rung(cx)).await;
-    }
-
-    /// The same, for the one task that waits; it is kept until it was rung.
+    /// Ready when it was rung since the last time; for the one task that waits, whose waker is kept.
     pub fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
         if self.rung.swap(false, Ordering::AcqRel) {
             return Poll::Ready(());
@@ -103,6 +97,7 @@ pub fn poll_until(mut timer: Pin<&mut Sleep>, at: Instant, cx: &mut Context<'_>)
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -113,17 +108,14 @@ mod tests {
     #[tokio::test]
     async fn rings_are_heard_once_and_not_lost() {
         let bell = Arc::new(Bell::default());
+        let rung = || poll_fn(|cx| bell.poll_rung(cx));
         bell.wake();
         bell.wake();
-        bell.rung().await;
-        assert!(
-            timeout(Duration::from_millis(20), bell.rung())
-                .await
-                .is_err()
-        );
+        rung().await;
+        assert!(timeout(Duration::from_millis(20), rung()).await.is_err());
         let other = Arc::clone(&bell);
         let thread = std::thread::spawn(move || other.wake());
-        bell.rung().await;
+        rung().await;
         thread.join().unwrap();
     }
 

@@ -23,13 +23,18 @@ impl BindError {
     /// Whether this process may have no socket of this family at all, now or later.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
-        self.source.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+        is_forbidden(&self.source)
     }
+}
+
+/// The system has no sockets of this family for this process.
+fn is_forbidden(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
 }
 
 /// What the system answered, in words that help.
 fn reason(address: &SocketAddr, error: &io::Error) -> String {
-    if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
+    if is_forbidden(error) {
         let reason = if address.is_ipv6() && !address.ip().is_unspecified() {
             "this machine has no IPv6, or this service may open no network socket itself"
         } else {
@@ -94,7 +99,7 @@ impl Listener {
     pub fn bind(address: SocketAddr, v6_only: bool) -> Result<Self, BindError> {
         let made = match Self::try_bind(address, v6_only, false) {
             Err(e)
-                if e.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+                if is_forbidden(&e)
                     && address.is_ipv6()
                     && address.ip().is_unspecified()
                     && !v6_only =>

@@ -122,6 +122,20 @@ pub struct Claim {
     pub epoch: Option<EpochInfo>,
 }
 
+#[cfg(test)]
+impl Claim {
+    /// Of somebody in a test, whom nobody displaces.
+    pub(crate) fn of_a_test(id: u64) -> Self {
+        Self {
+            identity: None,
+            source: "test".to_owned(),
+            displaced: Arc::new(NoWake),
+            id,
+            epoch: None,
+        }
+    }
+}
+
 /// Whether a stream has a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -158,6 +172,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Milliseconds, saturating.
-fn millis(duration: Duration) -> u64 {
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -228,6 +228,23 @@ impl Metrics {
         }
     }
 
+    /// Bytes that came in, over all protocols.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.sum(|traffic| traffic.bytes_in.get())
+    }
+
+    /// Bytes that went out, over all protocols.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.sum(|traffic| traffic.bytes_out.get())
+    }
+
+    fn sum(&self, of: fn(&Traffic) -> u64) -> u64 {
+        let all = [&self.rtmp, &self.flv, &self.http];
+        all.into_iter().map(of).fold(0, u64::saturating_add)
+    }
+
     /// Notes how busy a shard was, and how long it lets frames collect.
     pub fn shard(&self, index: usize, busy: f64, merge: Duration) {
         let label = || [("shard", index.to_string())];

@@ -5,5 +5,6 @@ mod journal;
 pub mod metrics;
 pub mod repeats;
 mod streams;
+pub mod words;
 
 pub mod logging;

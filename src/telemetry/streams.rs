@@ -146,7 +146,7 @@ fn signed(n: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::media::StreamName;
-    use crate::relay::{Claim, HubConfig, NoWake, Protocol};
+    use crate::relay::{Claim, HubConfig, Protocol};
     use crate::telemetry::metrics::Metrics;
 
     #[test]
@@ -158,13 +158,7 @@ mod tests {
                 .render()
                 .contains("crtmpserver_streams{state=\"live\"} 0")
         );
-        let claim = Claim {
-            identity: None,
-            source: "test".into(),
-            displaced: Arc::new(NoWake),
-            id: 1,
-            epoch: None,
-        };
+        let claim = Claim::of_a_test(1);
         let name = StreamName::new("live", "x").unwrap();
         let publisher = hub.publish(&name, claim, Instant::now(), 0).unwrap();
         let _viewing = publisher.stream().viewing(Protocol::Flv);

@@ -19,9 +19,7 @@ use super::*;
 use crate::bridge::render;
 use crate::limits::Limits;
 use crate::media::{Frame, FrameParts, Kind, Rendition, Role, Slot, StreamName};
-use crate::relay::{
-    Claim, Hub, HubConfig, JoinMode, NoWake, Protocol as Watching, Publisher, Stream,
-};
+use crate::relay::{Claim, Hub, HubConfig, JoinMode, Protocol as Watching, Publisher, Stream};
 use crate::telemetry::metrics::{Metrics, Protocol};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,13 +52,7 @@ impl World {
     }
 
     fn publish_as(&self, id: u64) -> Publisher {
-        let claim = Claim {
-            identity: None,
-            source: "test".into(),
-            displaced: Arc::new(NoWake),
-            id,
-            epoch: None,
-        };
+        let claim = Claim::of_a_test(id);
         let name = StreamName::new("live", "x").unwrap();
         self.hub.publish(&name, claim, Instant::now(), 0).unwrap()
     }
