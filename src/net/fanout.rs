@@ -1,6 +1,6 @@
 //! One task for each stream on a shard: woken once for new frames, it walks the stream's viewers.
 //!
-//! The walk goes in slices of about a quarter of a millisecond, with accepting, reading and other streams in
+//! The walk goes in slices of about half a millisecond, with accepting, reading and other streams in
 //! between, and begins elsewhere each time. It serves only viewers that are up to date; one whose
 //! socket is full, or that has much to catch up with, is continued by its own connection's task
 //! ([`Outlet::drive`]) and comes back here when it has caught up.
@@ -24,7 +24,7 @@ use super::shards::Shard;
 use crate::relay::{Stream, Tail, Wake};
 
 /// How long a walk keeps the shard before others get their turn.
-const SLICE: Duration = Duration::from_micros(250);
+const SLICE: Duration = Duration::from_micros(500);
 /// Audio of a stream with video rides along with the next picture, if that comes this soon.
 const RIDE: Duration = Duration::from_millis(40);
 /// With a merge time, the viewers take turns within it: so many groups, evenly spread.
