@@ -133,7 +133,10 @@ fn write(path: &Path, text: &str) {
 }
 
 fn get(port: u16, path: &str) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    ask(TcpStream::connect(("127.0.0.1", port)).unwrap(), path)
+}
+
+fn ask(mut socket: TcpStream, path: &str) -> String {
     write!(
         socket,
         "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -234,7 +237,7 @@ fn a_listener_moves_and_one_that_cannot_be_bound_does_not() {
     let daemon = Daemon::start("", &[], &[]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = taken.local_addr().unwrap().port();
-    let mut kept = TcpStream::connect(("127.0.0.1", daemon.http)).unwrap();
+    let kept = TcpStream::connect(("127.0.0.1", daemon.http)).unwrap();
     let move_there = |daemon: &Daemon| {
         fs::write(daemon.path("log"), "").unwrap();
         let config = with_listeners("", "127.0.0.1:0", there);
@@ -255,13 +258,7 @@ fn a_listener_moves_and_one_that_cannot_be_bound_does_not() {
         assert!(begun.elapsed() < PATIENCE, "the old one still listens");
     }
     // Whoever was connected is still served.
-    write!(
-        kept,
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    kept.read_to_string(&mut answer).unwrap();
+    let answer = ask(kept, "/healthz");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     // Narrower on the same port: both overlap for a moment.

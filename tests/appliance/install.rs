@@ -4,9 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use crate::image::{Image, files, run};
+use crate::live::{encoder, outside};
 use crate::machine::{INSIDE, Machine};
 use crate::media::{Packets, programme};
-use crate::programs::{publish, publish_with, watch_with, watched};
+use crate::programs::{publish, publish_with, watched};
 use crate::world::{World, wait_for};
 
 pub(crate) fn lintian_has_no_complaint(world: &World) {
@@ -48,26 +49,8 @@ pub(crate) fn by_name_and_it_serves(world: &World) {
 
     // An encoder on the machine itself, viewers outside.
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    wait_live("live/event");
-    let ffmpeg = machine.ffmpeg_outside();
-    let rtmp = watch_with(
-        world,
-        &ffmpeg,
-        "rtmp",
-        &format!("rtmp://{INSIDE}/live/event"),
-    );
-    let http = watch_with(
-        world,
-        &ffmpeg,
-        "http",
-        &format!("http://{INSIDE}:8080/live/event.flv"),
-    );
+    let _encoder = encoder(world, "encoder");
+    let [rtmp, http] = outside(world, &machine);
     watched(&rtmp, 60).assert_part_of(&source, 60);
     watched(&http, 60).assert_part_of(&source, 60);
 
@@ -88,14 +71,6 @@ pub(crate) fn by_name_and_it_serves(world: &World) {
             .count()
             == 3
     );
-}
-
-/// Waits until a stream is live, as its page says.
-pub(crate) fn wait_live(stream: &str) {
-    wait_for("the stream is live", || {
-        let (_, page) = crate::world::get(8080, "/")?;
-        page.contains(stream).then_some(())
-    });
 }
 
 /// What `ps` and `/proc` show of the service.

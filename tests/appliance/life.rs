@@ -1,9 +1,8 @@
 //! Upgrade, switch, remove, purge.
 
 use crate::image::PREVIOUS;
+use crate::live::encoder;
 use crate::machine::{Knocking, Machine};
-use crate::media::programme;
-use crate::programs::publish;
 use crate::world::{World, pause};
 
 const CONFIGURATION: &str = "/etc/crtmpserver/crtmpserver.toml";
@@ -118,13 +117,7 @@ pub(crate) fn one_takes_the_place_of_the_other(world: &World) {
     kept();
     machine.ok("apt-get -q -y purge crtmpserver-mirror");
     kept();
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    crate::install::wait_live("live/event");
+    let _encoder = encoder(world, "encoder");
 }
 
 pub(crate) fn removed_and_purged(world: &World) {

@@ -15,6 +15,7 @@ mod activation;
 mod image;
 mod install;
 mod life;
+mod live;
 mod machine;
 #[path = "../system/media.rs"]
 mod media;

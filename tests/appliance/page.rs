@@ -1,5 +1,6 @@
 //! docs/packages.md, as somebody follows it.
 
+use crate::live::wait_live;
 use crate::machine::Machine;
 use crate::media::programme;
 use crate::programs::publish;
@@ -44,7 +45,7 @@ pub(crate) fn what_it_shows_works(world: &World) {
         crate::world::pause(2000);
         encoder.running().then_some(encoder)
     });
-    crate::install::wait_live("live/event");
+    wait_live("live/event");
     drop(encoder);
 
     follow(port);

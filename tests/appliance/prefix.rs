@@ -4,9 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::image::{files, programs, run};
+use crate::live::encoder;
 use crate::machine::Machine;
-use crate::media::programme;
-use crate::programs::publish;
 use crate::world::World;
 
 pub(crate) fn there_and_away_again(world: &World) {
@@ -67,11 +66,5 @@ pub(crate) fn there_and_away_again(world: &World) {
             .ok("ps -o user=,args= -C crtmpserver")
             .contains("/opt/crtmpserver/bin/crtmpserver")
     );
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    crate::install::wait_live("live/event");
+    let _encoder = encoder(world, "encoder");
 }

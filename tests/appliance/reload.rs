@@ -1,35 +1,17 @@
 //! SIGHUP, with viewers watching.
 
-use crate::install::wait_live;
+use crate::live::{encoder, outside};
 use crate::machine::{INSIDE, Machine};
 use crate::media::{Packets, programme};
-use crate::programs::{publish, watch_with, watched};
+use crate::programs::watched;
 use crate::viewer::Viewer;
 use crate::world::{World, wait_for};
 
 pub(crate) fn good_and_bad_without_a_lost_packet(world: &World) {
     let machine = Machine::with(world, "crtmpserver");
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    wait_live("live/event");
-    let ffmpeg = machine.ffmpeg_outside();
-    let rtmp = watch_with(
-        world,
-        &ffmpeg,
-        "rtmp",
-        &format!("rtmp://{INSIDE}/live/event"),
-    );
-    let http = watch_with(
-        world,
-        &ffmpeg,
-        "http",
-        &format!("http://{INSIDE}:8080/live/event.flv"),
-    );
+    let _encoder = encoder(world, "encoder");
+    let [rtmp, http] = outside(world, &machine);
     let viewer = Viewer::open(world, "viewer", 8080, "live/event");
     viewer.wait_pictures(25);
     let pid = machine.ok("systemctl show -P MainPID crtmpserver.service");

@@ -1,9 +1,7 @@
 //! It dies, it stops, a part of it hangs: it comes back, and nobody is refused.
 
-use crate::install::wait_live;
+use crate::live::encoder;
 use crate::machine::{Knocking, Machine};
-use crate::media::programme;
-use crate::programs::publish;
 use crate::viewer::Viewer;
 use crate::world::{Process, World, wait_within};
 
@@ -15,13 +13,7 @@ fn loaded(world: &World) -> (Machine<'_>, Process, Vec<Viewer>) {
         "[Service]\nWatchdogSec=3s\n",
     );
     machine.ok("systemctl daemon-reload && systemctl restart crtmpserver.service");
-    let encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    wait_live("live/event");
+    let encoder = encoder(world, "encoder");
     let viewers = (0..20)
         .map(|n| Viewer::open(world, &format!("viewer-{n}"), 8080, "live/event"))
         .collect();
@@ -61,13 +53,7 @@ fn broken_by(world: &World, reason: &str, harm: impl FnOnce(&Machine<'_>) -> Opt
     assert!(journal.contains(reason), "no {reason} in:\n{journal}");
     drop(encoder);
     // It is a whole server: publish and watch.
-    let _encoder = publish(
-        world,
-        "encoder-again",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    wait_live("live/event");
+    let _encoder = crate::live::encoder(world, "encoder-again");
     let viewer = Viewer::open(world, "viewer-again", 8080, "live/event");
     viewer.wait_pictures(25);
     viewer.assert_sane();

@@ -1,8 +1,7 @@
 //! What goes wrong ends in a clear state, and is over when its cause is gone.
 
+use crate::live::encoder;
 use crate::machine::{Machine, other_server};
-use crate::media::programme;
-use crate::programs::publish;
 use crate::viewer::Viewer;
 use crate::world::World;
 
@@ -73,13 +72,7 @@ pub(crate) fn a_full_disk(world: &World) {
     }
     machine.ok("systemctl start crtmpserver.service");
     machine.wait_serving();
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        "rtmp://127.0.0.1/live/event",
-    );
-    crate::install::wait_live("live/event");
+    let _encoder = encoder(world, "encoder");
     let viewer = Viewer::open(world, "viewer", 8080, "live/event");
     viewer.wait_pictures(50);
     // Users are not lost to a file that cannot be written.
