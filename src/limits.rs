@@ -172,6 +172,9 @@ pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub const HTTP_LIFETIME: Duration = Duration::from_secs(600);
 /// The last bytes of an answer, and the peer's close behind them.
 pub const HTTP_FAREWELL: Duration = Duration::from_secs(2);
+/// A viewer's socket that takes nothing for so long when the server stops is closed: who waits for the
+/// next start does not wait for one that is stuck.
+pub const STOP_STALL: Duration = Duration::from_secs(1);
 
 /// Pending connections in the kernel for one listener; a storm of reconnecting viewers fits.
 pub const LISTEN_BACKLOG: i32 = 1024;

@@ -153,11 +153,13 @@ impl Connection {
         // Viewers come and go by the thousand: the metrics count them, the log is for what is wrong.
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
         let reason = self.until_over(&outlet).await;
-        if reason == "stopping" {
-            Box::pin(outlet.catch_up(self.shard.due_until())).await;
-        }
+        let takes = match reason {
+            "stream-ended" => true,
+            "stopping" => Box::pin(outlet.catch_up(self.shard.due_until())).await,
+            _ => false,
+        };
         drop(playing);
-        if reason == "stream-ended" || reason == "stopping" {
+        if takes {
             Box::pin(outlet.finish(HTTP_FAREWELL)).await;
         }
         let totals = outlet.totals();

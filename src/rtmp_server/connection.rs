@@ -199,11 +199,12 @@ impl Connection {
             });
             match next.await {
                 Next::Stop => {
-                    Box::pin(outlet.catch_up(shard.due_until())).await;
-                    self.say_goodbye();
-                    // Whatever else the machine wants, the connection ends here.
-                    let _ = self.drain();
-                    Box::pin(outlet.finish(GOODBYE)).await;
+                    if Box::pin(outlet.catch_up(shard.due_until())).await {
+                        self.say_goodbye();
+                        // Whatever else the machine wants, the connection ends here.
+                        let _ = self.drain();
+                        Box::pin(outlet.finish(GOODBYE)).await;
+                    }
                     return End::Stopping;
                 }
                 Next::Outlet(event) => {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use super::{Outlet, Pace};
-use crate::limits::READ_TURN;
+use crate::limits::{READ_TURN, STOP_STALL};
 
 impl Outlet {
-    /// Sends what there is of its streams by now, as far as the socket takes it until then. For a
-    /// connection that the server ends.
-    pub async fn catch_up(&self, until: Instant) {
+    /// Sends what there is of its streams by now, as far as the socket takes it until then; whether it
+    /// took all. For a connection that the server ends. A socket that takes nothing for [`STOP_STALL`] is
+    /// given up before that time: those who wait for the next start would wait for it, too.
+    pub async fn catch_up(&self, until: Instant) -> bool {
         {
             let mut state = self.state.borrow_mut();
             for player in &state.players {
@@ -20,12 +21,26 @@ impl Outlet {
             }
             self.hand_over(&mut state);
         }
-        let all = async {
-            while self.is_behind() {
-                poll_fn(|cx| self.poll_step(cx)).await;
+        let begun = Instant::now();
+        while self.is_behind() {
+            let until = self
+                .given_up(begun)
+                .map_or(until, |given_up| until.min(given_up));
+            let step = poll_fn(|cx| self.poll_step(cx));
+            if timeout_at(until.into(), step).await.is_err() {
+                return !self.is_behind();
             }
-        };
-        let _ = timeout_at(until.into(), all).await;
+        }
+        true
+    }
+
+    /// When its socket has taken nothing for too long, counted from `begun` at the earliest; `None` as
+    /// long as it takes something.
+    fn given_up(&self, begun: Instant) -> Option<Instant> {
+        match self.state.borrow().pace {
+            Pace::Blocked(since) => since.max(begun).checked_add(STOP_STALL),
+            Pace::Current | Pace::Behind => None,
+        }
     }
 
     fn is_behind(&self) -> bool {

@@ -63,6 +63,41 @@ impl World {
         stream: &Arc<Stream>,
         setup: impl FnOnce(&Rc<Outlet>, &Arc<Stream>) -> Vec<Playing> + Send + 'static,
     ) -> (TcpStream, oneshot::Receiver<OutletEvent>) {
+        let stream = Arc::clone(stream);
+        let polls = Arc::clone(&self.polls);
+        self.connect(move |outlet| async move {
+            let playing = setup(&outlet, &stream);
+            let mut drive = std::pin::pin!(outlet.drive());
+            let event = poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                drive.as_mut().poll(cx)
+            })
+            .await;
+            drop(playing);
+            event
+        })
+        .await
+    }
+
+    /// A viewer's end of a connection that begins to play `stream` as an FLV and does `then`.
+    async fn leave<T: Send + 'static, F: Future<Output = T>>(
+        &self,
+        stream: &Arc<Stream>,
+        then: impl FnOnce(Rc<Outlet>) -> F + Send + 'static,
+    ) -> (TcpStream, oneshot::Receiver<T>) {
+        let stream = Arc::clone(stream);
+        self.connect(move |outlet| async move {
+            let _playing = flv(&outlet, &stream);
+            then(outlet).await
+        })
+        .await
+    }
+
+    /// A client's end of a connection that is served by `serve`; what that gives comes through the other.
+    async fn connect<T: Send + 'static, F: Future<Output = T>>(
+        &self,
+        serve: impl FnOnce(Rc<Outlet>) -> F + Send + 'static,
+    ) -> (TcpStream, oneshot::Receiver<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let small = socket2::SockRef::from(&listener);
         small.set_send_buffer_size(16 * 1024).unwrap();
@@ -72,21 +107,11 @@ impl World {
         let (client, accepted) = tokio::join!(client.connect(address), listener.accept());
         let socket = accepted.unwrap().0.into_std().unwrap();
         let (tell, told) = oneshot::channel();
-        let stream = Arc::clone(stream);
-        let polls = Arc::clone(&self.polls);
         self.shards
             .spawn(0, move |shard| async move {
                 let socket = TcpStream::from_std(socket).unwrap();
                 let outlet = Outlet::new(socket, &shard, Protocol::Flv);
-                let playing = setup(&outlet, &stream);
-                let mut drive = std::pin::pin!(outlet.drive());
-                let event = poll_fn(|cx| {
-                    polls.fetch_add(1, Ordering::Relaxed);
-                    drive.as_mut().poll(cx)
-                })
-                .await;
-                drop(playing);
-                let _ = tell.send(event);
+                let _ = tell.send(serve(outlet).await);
             })
             .await
             .unwrap();

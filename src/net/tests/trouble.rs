@@ -1,6 +1,7 @@
 //! Viewers that are late, stalled, over or broken, and that others do not notice it.
 
 use super::*;
+use crate::limits::STOP_STALL;
 
 #[tokio::test]
 async fn a_viewer_that_is_late_skips_whole_gops_and_others_do_not_notice() {
@@ -300,4 +301,32 @@ async fn the_end_of_a_stream_does_not_end_what_was_played_instead() {
     world.shards.spawn(0, test).await.unwrap();
     let first = OutletEvent::Ended { message_stream: 1 };
     assert_eq!(told.await.unwrap(), (first, None));
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_those_who_take_something_and_not_for_the_stuck() {
+    let world = World::new(Limits::default());
+    let mut publisher = world.publish();
+    let form = Rendition::Flv;
+    let mut expected = b"HEAD".to_vec();
+    expected.extend(push(
+        &mut publisher,
+        parts(Kind::Video, Role::Key, 0, 4_000_000),
+        0,
+        form,
+    ));
+    let farewell = |outlet: Rc<Outlet>| async move {
+        // Far beyond the test's patience.
+        outlet.catch_up(Instant::now() + 3 * PATIENCE).await
+    };
+    let (_stuck, caught_up) = world.leave(publisher.stream(), farewell).await;
+    assert!(!timeout(PATIENCE, caught_up).await.unwrap().unwrap());
+    let (mut slow, caught_up) = world.leave(publisher.stream(), farewell).await;
+    let begun = Instant::now();
+    for part in expected.chunks(expected.len() / 8) {
+        expect(&mut slow, part).await;
+        sleep(STOP_STALL / 4).await;
+    }
+    assert!(timeout(PATIENCE, caught_up).await.unwrap().unwrap());
+    assert!(begun.elapsed() > STOP_STALL, "it proves nothing");
 }
