@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::mirrors::Login;
 use crate::amf::Value;
-use crate::auth::{self, Decision, Identity, Refusal};
+use crate::auth::{self, Decision, Identity, Reason, Refusal};
 #[cfg(feature = "publish")]
 use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
@@ -14,6 +14,31 @@ use crate::rtmp::server::{ConnectRequest, Event};
 use crate::rtmp::status::code;
 use crate::telemetry::logging::Escaped;
 use crate::telemetry::repeats::repeated;
+
+/// What was refused.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// An application.
+    Connect(&'a str),
+    /// `APP/STREAM`
+    Play(&'a str),
+    /// `APP/STREAM`
+    Publish(&'a str),
+}
+
+impl Wanted<'_> {
+    /// What the peer is not told: how the operator lets it in.
+    const fn advice(self, reason: Reason) -> &'static str {
+        match (self, reason) {
+            (Self::Publish(_), Reason::NotListed) => {
+                " To let it in, make a user (publish.users) or list its network (publish.networks)."
+            }
+            (_, Reason::NotListed) => " To let it in, list its network (play.networks).",
+            (_, Reason::UnknownApp) => " `applications` and [aliases] name those that there are.",
+            _ => "",
+        }
+    }
+}
 
 impl Connection {
     pub(super) fn event(&mut self, event: Event) {
@@ -94,7 +119,7 @@ impl Connection {
                 self.machine.accept_connect(extra);
             }
             Decision::Reject(refusal) => {
-                self.log_refusal("connect", &request.app, &refusal);
+                self.log_refusal(Wanted::Connect(&request.app), &refusal);
                 self.machine
                     .reject_connect(refusal.code, &refusal.description, None);
             }
@@ -129,7 +154,7 @@ impl Connection {
         };
         let allowed = self.server.policy.may_play(&self.identity, self.peer.ip());
         if let Err(refusal) = allowed {
-            self.log_refusal("play", &name.to_string(), &refusal);
+            self.log_refusal(Wanted::Play(&name.to_string()), &refusal);
             return self
                 .machine
                 .reject_play(stream, refusal.code, &refusal.description);
@@ -145,18 +170,32 @@ impl Connection {
         }
     }
 
-    pub(super) fn log_refusal(&self, what: &str, of: &str, refusal: &Refusal) {
+    pub(super) fn log_refusal(&self, wanted: Wanted<'_>, refusal: &Refusal) {
         let code = refusal.reason.as_str();
+        let (what, of) = match wanted {
+            Wanted::Connect(app) => ("connect", app),
+            Wanted::Play(stream) => ("play", stream),
+            Wanted::Publish(stream) => ("publish", stream),
+        };
+        let of = Escaped(of);
         if refusal.reason.is_login_step() {
-            tracing::debug!(peer = %self.peer, code, "{what} {}: a step of the login", Escaped(of));
+            tracing::debug!(peer = %self.peer, code, "{what} {of}: a step of the login");
             return;
         }
+        let stream = (what != "connect").then(|| tracing::field::display(&of));
+        let advice = wanted.advice(refusal.reason);
         repeated(code, self.peer.ip(), Instant::now(), || {
             tracing::warn!(
-                peer = %self.peer, code, "{what} {} refused: {}",
-                Escaped(of), Escaped(&refusal.description)
+                stream, peer = %self.peer, code, "{what} {of} refused: {}{advice}",
+                Escaped(&refusal.description)
             );
         });
+    }
+
+    /// `APP/STREAM`, or what comes nearest to it, for the log.
+    pub(super) fn shown(&self, name: &str) -> String {
+        let app = self.app.as_deref().unwrap_or_default();
+        format!("{app}/{name}")
     }
 
     /// Whoever was unknown until now has shown who it is.
@@ -172,7 +211,7 @@ impl Connection {
             .policy
             .may_publish(&self.identity, self.peer.ip());
         if let Err(refusal) = refused {
-            self.log_refusal("publish", name, &refusal);
+            self.log_refusal(Wanted::Publish(&self.shown(name)), &refusal);
             self.machine
                 .reject_publish(stream, refusal.code, &refusal.description);
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::connection::Connection;
+use super::events::Wanted;
 use crate::bridge;
 use crate::relay::{Claim, PublishError, Publisher};
 use crate::rtmp::message;
@@ -35,7 +36,7 @@ impl Connection {
                 .reject_publish(stream, code::PUBLISH_BAD_NAME, why);
         }
         if let Err(refusal) = self.server.policy.may_publish(&self.identity, ip) {
-            self.log_refusal("publish", name, &refusal);
+            self.log_refusal(Wanted::Publish(&self.shown(name)), &refusal);
             return self
                 .machine
                 .reject_publish(stream, refusal.code, &refusal.description);

@@ -140,6 +140,22 @@ pub(crate) fn users_come_and_the_door_opens(world: &World) {
     // Nobody outside may publish before there are users.
     let mut refused = publish_with(world, &ffmpeg, "stranger", &programme(), &url(""));
     assert!(!refused.wait(crate::world::PATIENCE).success());
+    // The journal has it under the stream, with who it was and why, each in a field of its own.
+    let entries = machine.journal("STREAM=live/event");
+    let entry = entries.last().unwrap();
+    let field = |name: &str| entry.get(name).map_or("", String::as_str);
+    assert!(field("PEER").starts_with("10.99.0.1:"), "{entry:?}");
+    assert!(
+        !field("CODE").contains([' ', '"']) && field("CODE").len() > 3,
+        "{entry:?}"
+    );
+    assert!(
+        field("REASON").contains("publish live/event refused"),
+        "{entry:?}"
+    );
+    assert_eq!(field("PRIORITY"), "4");
+    assert!(field("MESSAGE").starts_with(field("REASON")), "{entry:?}");
+    assert!(field("_EXE").ends_with("/crtmpserver"), "{entry:?}");
 
     let password = machine.ok("crtmpserver passwd --generate ann");
     assert_eq!(

@@ -2,6 +2,7 @@
 //! that stands for the world outside.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -239,6 +240,23 @@ impl<'a> Machine<'a> {
         wait_for("it serves", || {
             get(8080, "/").filter(|(status, _)| *status == 200)
         });
+    }
+
+    /// What journald has of the service that matches: the fields of each entry.
+    pub(crate) fn journal(&self, matching: &str) -> Vec<BTreeMap<String, String>> {
+        // What was said is there only when journald has read it.
+        let entries = self.ok(&format!(
+            "journalctl --sync && journalctl -o json -u crtmpserver.service {matching}"
+        ));
+        let fields = |line: &str| serde_json::from_str(line).unwrap();
+        entries
+            .lines()
+            .map(fields)
+            .map(|entry: BTreeMap<String, serde_json::Value>| {
+                let text = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                entry.into_iter().map(|(k, v)| (k, text(v))).collect()
+            })
+            .collect()
     }
 
     /// What `systemctl status` shows.
