@@ -522,7 +522,7 @@ impl<'a> Build<'a> {
 }
 
 /// Where a mirror has its secret, beside the configuration, when nobody says where.
-const MIRROR_SECRET: &str = "mirror.secret";
+const MIRROR_SECRET: &str = "secret";
 
 /// Whether there is nothing of that name, not even something that cannot be looked at.
 fn is_missing(path: &Path) -> bool {

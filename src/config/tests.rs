@@ -229,7 +229,7 @@ fn a_mirror_without_its_master_or_the_secret_says_so_and_runs() {
     let master = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://x\"\n";
     let usual = lack(master);
     assert!(
-        matches!(&usual, Lack::SecretFile(path) if path.ends_with("mirror.secret")),
+        matches!(&usual, Lack::SecretFile(path) if path.ends_with("secret")),
         "{usual}"
     );
     // Without a file of the configuration there is nothing that it could be beside.

@@ -48,11 +48,11 @@ pub(crate) fn it_cannot_publish(world: &World) {
 /// The master's address by each of the ways that there are for it; one machine is master for the other.
 pub(crate) fn its_one_setting(world: &World) {
     let machine = Machine::with(world, "crtmpserver");
-    machine.ok("crtmpserver secret /etc/crtmpserver/secret");
+    machine.ok("crtmpserver secret /etc/crtmpserver/secret && install -m 640 -g crtmpserver /etc/crtmpserver/secret /root/secret");
     // A second server on this machine is the master: a mirror needs one, wherever it is.
     machine.write(
         "/root/master.toml",
-        "role = \"master\"\n[listen]\nrtmp = [\"127.0.0.1:1945\"]\nhttp = []\n[publish]\nnetworks = [\"loopback\"]\n[master]\nsecret_file = \"/etc/crtmpserver/secret\"\n[play]\nnetworks = [\"loopback\"]\n",
+        "role = \"master\"\n[listen]\nrtmp = [\"127.0.0.1:1945\"]\nhttp = []\n[publish]\nnetworks = [\"loopback\"]\n[master]\nsecret_file = \"/root/secret\"\n[play]\nnetworks = [\"loopback\"]\n",
     );
     machine
         .ok("cp /usr/bin/crtmpserver /root/master && chgrp crtmpserver /root && chmod 710 /root");
@@ -68,7 +68,6 @@ pub(crate) fn its_one_setting(world: &World) {
     );
     let ffmpeg = machine.ffmpeg_outside();
     let master = "rtmp://127.0.0.1:1945";
-    machine.ok("cp -p /etc/crtmpserver/secret /etc/crtmpserver/mirror.secret");
     let ways = [
         (
             "conf",
@@ -96,8 +95,8 @@ pub(crate) fn its_one_setting(world: &World) {
         machine.ok(&format!("rm {path}"));
     }
     // And both as credentials, as an image has them.
-    machine.ok("rm /etc/crtmpserver/mirror.secret");
-    machine.ok("install -m 600 /etc/crtmpserver/secret /etc/credstore/crtmpserver.secret");
+    machine.ok("install -D -m 600 /etc/crtmpserver/secret /etc/credstore/crtmpserver.secret");
+    machine.ok("rm /etc/crtmpserver/secret");
     machine.write("/etc/credstore/crtmpserver.master", master);
     machine.ok("systemctl restart crtmpserver.service");
     machine.wait_serving();
