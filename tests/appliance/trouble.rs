@@ -1,9 +1,11 @@
 //! What goes wrong ends in a clear state, and is over when its cause is gone.
 
+use std::collections::BTreeMap;
+
 use crate::live::encoder;
 use crate::machine::{Machine, other_server};
 use crate::viewer::Viewer;
-use crate::world::World;
+use crate::world::{World, wait_for};
 
 pub(crate) fn two_services_on_one_port(world: &World) {
     let machine = Machine::boot(world);
@@ -19,6 +21,15 @@ pub(crate) fn two_services_on_one_port(world: &World) {
     assert!(!status.contains("active (running)"), "{status}");
     // RTMP waits in its socket.
     machine.ok("systemctl is-active crtmpserver.socket");
+    // Before each start its socket is tried, and then it tries itself. A port that becomes free between
+    // the two is the server's own until its next restart, so it is let go while the server holds on.
+    let tries = || {
+        let entries = machine.journal("");
+        let of = |e: &BTreeMap<String, String>| e["MESSAGE"].contains("cannot listen");
+        entries.iter().filter(|entry| of(entry)).count()
+    };
+    let before = tries();
+    wait_for("the next try", || (tries() > before).then_some(()));
     machine.ok("systemctl stop other.service");
     machine.wait_serving();
     machine.ok("! systemctl --failed --no-legend | grep .");
