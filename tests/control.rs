@@ -329,6 +329,58 @@ fn reload_says_what_changed_or_why_not() {
     server.wait();
 }
 
+/// As `ExecReload=` of a unit has it: the log tells, and the exit code.
+#[test]
+fn a_service_manager_is_told_whether_a_reload_worked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let write = |grace: &str| {
+        let mirror = "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://127.0.0.1:1\"\nstreams = [\"live/x\"]\n";
+        std::fs::write(&file, format!("{mirror}[relay]\n{grace} = \"77s\"\n")).unwrap();
+    };
+    write("grace");
+    let start = |name: &str| {
+        let socket = dir.path().join(format!("{name}.sock"));
+        let server = Server::launch(dir.path(), name, &socket, &[file.to_str().unwrap()]);
+        server.wait();
+        server
+    };
+    let (one, other) = (start("one"), start("other"));
+    let log = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.log"))).unwrap();
+    let reload = |of: &Server, socket: &Path| {
+        let pid = format!("--main-pid={}", of.child.id());
+        let asked = ["ctl", "reload", pid.as_str(), "--socket"];
+        run(program().args(asked).arg(socket))
+    };
+    let nothing = (String::new(), String::new());
+    let (code, out, err) = reload(&one, &one.socket);
+    assert_eq!((code, (out, err)), (Some(0), nothing.clone()));
+    assert!(log("one").contains("configuration read again"));
+    write("grase");
+    let (code, out, err) = reload(&one, &one.socket);
+    assert_eq!((code, (out, err)), (Some(1), nothing.clone()));
+    let said = log("one");
+    assert_eq!(said.matches("relay.grase").count(), 1, "{said}");
+    // Without a socket of its own, and when it is another's, it gets a signal.
+    for socket in [&one.socket, &dir.path().join("nobody.sock")] {
+        let before = log("other").matches("relay.grase").count();
+        let (code, out, err) = reload(&other, socket);
+        assert_eq!((code, (out, err)), (Some(0), nothing.clone()));
+        other.until("it reloads", &["ctl", "version"], |_, _| {
+            log("other").matches("relay.grase").count() > before
+        });
+    }
+    assert_eq!(log("one").matches("relay.grase").count(), 1);
+    // What is no process of a server is let alone.
+    for pid in ["0", "1", "4294967295"] {
+        let (code, _, err) = run(program()
+            .args(["ctl", "reload", "--main-pid", pid, "--socket"])
+            .arg(dir.path().join("nobody.sock")));
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains("SIGHUP"), "{err}");
+    }
+}
+
 #[test]
 fn a_clean_stop_takes_the_socket_away() {
     let dir = tempfile::tempdir().unwrap();

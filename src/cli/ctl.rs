@@ -3,11 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
 use super::{output, status, tables};
+use crate::control::Unreachable;
 use crate::control::model::Answer;
-use crate::control::protocol::Request;
+use crate::control::protocol::{REFUSED, Request};
 
 /// What to ask.
 #[derive(Debug, Args)]
@@ -39,7 +43,11 @@ enum Verb {
         target: String,
     },
     /// Read the configuration again, as SIGHUP does, and say what changed
-    Reload,
+    Reload {
+        /// For ExecReload= of a unit: the server's process. Says nothing that is in its log, and sends it SIGHUP where it has no control socket
+        #[arg(long, value_name = "PID")]
+        main_pid: Option<u32>,
+    },
     /// What is wrong, if anything; the exit code is 1 then
     Health,
     /// The version of the server that runs
@@ -50,6 +58,15 @@ pub(super) fn run(args: &CtlArgs) -> ExitCode {
     let json = args.asking.json;
     if matches!(args.verb, Verb::Status) {
         return status::once(&args.asking, false);
+    }
+    if let Verb::Reload {
+        main_pid: Some(pid),
+    } = args.verb
+    {
+        return match reload_of(&args.asking, pid) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure,
+        };
     }
     match ask(args) {
         Ok(answer) => {
@@ -79,10 +96,47 @@ fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
         Verb::Viewers { stream } => asking.viewers(stream.as_deref()),
         Verb::Mirrors => asking.mirrors(),
         Verb::Kick { target } => asking.ask(&kick(target)),
-        Verb::Reload => asking.ask(&Request::new("reload")),
+        Verb::Reload { .. } => asking.ask(&Request::new("reload")),
         Verb::Health => asking.ask(&Request::new("health")),
         Verb::Version => asking.ask(&Request::new("version")),
     }
+}
+
+/// Lets the server with this process read its configuration again, for a service manager that wants to
+/// know whether it did: what came of it is in the server's log.
+fn reload_of(asking: &AskingArgs, pid: u32) -> Result<(), ExitCode> {
+    let told = |failure: Failure| failure.tell(asking.json);
+    let mut server = match asking.connect() {
+        Ok(server) => server,
+        Err(Failure::Unreachable(Unreachable::Nobody(_))) => return hang_up(pid),
+        Err(failure) => return Err(told(failure)),
+    };
+    let version = server.ask(&Request::new("version")).map_err(told)?;
+    // Where this one has no socket, another may answer.
+    if version.program.is_none_or(|program| program.pid != pid) {
+        return hang_up(pid);
+    }
+    match server.ask(&Request::new("reload")) {
+        Ok(_) => Ok(()),
+        Err(Failure::Refused(refusal)) if refusal.code == REFUSED => {
+            Err(ExitCode::from(EX_NOT_WELL))
+        }
+        Err(failure) => Err(told(failure)),
+    }
+}
+
+/// SIGHUP, which has no answer.
+fn hang_up(pid: u32) -> Result<(), ExitCode> {
+    // 0 and 1, and what would be negative, are no server's: they mean many processes, or the first.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 1);
+    let sent = match pid {
+        Some(pid) => kill(Pid::from_raw(pid), Signal::SIGHUP),
+        None => Err(Errno::ESRCH),
+    };
+    sent.map_err(|error| {
+        output::error(&format!("SIGHUP cannot be sent: {}", error.desc()));
+        ExitCode::from(EX_NOT_WELL)
+    })
 }
 
 fn kick(target: &str) -> Request {
@@ -105,7 +159,7 @@ fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
         }
         Verb::Mirrors => tables::mirrors(answer.mirrors.as_deref().unwrap_or_default(), now),
         Verb::Kick { .. } => answer.kicked.iter().map(tables::kicked).collect(),
-        Verb::Reload => match answer.reloaded.as_deref().unwrap_or_default() {
+        Verb::Reload { .. } => match answer.reloaded.as_deref().unwrap_or_default() {
             [] => vec!["read again; nothing has changed".to_owned()],
             changes => changes.to_vec(),
         },

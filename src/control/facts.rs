@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::model::{
     Answer, Health, Kicked, Listener, Master, Mirror, Shard, Status, Stream, Watching,
 };
-use super::protocol::{Page, Refusal, VERSION, Verb};
+use super::protocol::{Page, REFUSED, Refusal, VERSION, Verb};
 use super::rows::{self, Clock};
 use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
@@ -346,7 +346,7 @@ impl Control {
                 reloaded: Some(changes),
                 ..answer
             }),
-            Err(why) => Err(Refusal::new("reload-refused", why)),
+            Err(why) => Err(Refusal::new(REFUSED, why)),
         }
     }
 

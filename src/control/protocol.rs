@@ -104,6 +104,9 @@ impl Refusal {
     }
 }
 
+/// [`Refusal::code`] of a configuration that was not taken over; the server's log says why.
+pub const REFUSED: &str = "reload-refused";
+
 /// Every verb of [`Request::verb`].
 pub const VERBS: &[&str] = &[
     "status", "health", "version", "streams", "viewers", "mirrors", "kick", "reload",

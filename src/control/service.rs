@@ -102,36 +102,31 @@ async fn answer(control: &Control, request: &[u8], by: &str) -> Answer {
         Ok(verb) => verb,
         Err(refusal) => return Answer::refused(refusal),
     };
-    let said = match &verb {
-        Verb::KickConnection(_) | Verb::KickPublisher(_) => Some("kick"),
-        Verb::Reload => Some("reload"),
-        _ => None,
-    };
+    let kick = matches!(verb, Verb::KickConnection(_) | Verb::KickPublisher(_));
+    // What changes something has a line, whoever did it. What comes of a reload says the reload itself.
+    if verb == Verb::Reload {
+        tracing::info!(
+            code = "control",
+            uid = by,
+            "asked to read the configuration again"
+        );
+    }
     let answer = control.answer(verb).await;
-    // What changes something has a line, whoever did it.
-    match (said, &answer.error, &answer.kicked) {
-        (None, ..) => {}
-        (Some(verb), Some(error), _) => {
+    match (kick, &answer.error, &answer.kicked) {
+        (true, Some(error), _) => {
             tracing::warn!(
-                code = "control-refused", uid = by, verb, reason = %error.code,
+                code = "control-refused", uid = by, verb = "kick", reason = %error.code,
                 "an operator's wish was not done: {error}"
             );
         }
-        (Some(_), None, Some(kicked)) => {
+        (true, None, Some(kicked)) => {
             tracing::warn!(
                 code = "kicked", uid = by, id = kicked.id, peer = %kicked.peer,
                 published = %kicked.published.join(" "), played = %kicked.played.join(" "),
                 "an operator ended a connection"
             );
         }
-        (Some(verb), None, None) => {
-            tracing::info!(
-                code = "control",
-                uid = by,
-                verb,
-                "done as an operator wished"
-            );
-        }
+        _ => {}
     }
     answer
 }

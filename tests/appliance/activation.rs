@@ -1,7 +1,7 @@
 //! Sockets that systemd holds.
 
 use crate::machine::{Knocking, Machine};
-use crate::world::{World, get, pause};
+use crate::world::{World, get, pause, wait_for};
 
 pub(crate) fn from_cold(world: &World) {
     let machine = Machine::with(world, "crtmpserver");
@@ -71,6 +71,17 @@ pub(crate) fn whatever_subset(world: &World) {
     );
     assert!(machine.reachable(1935) && machine.reachable(8888));
     machine.ok("crtmpserver status");
+    // It reloads over its own control socket, and without one by a signal.
+    let reloads = || machine.journal("CODE=reload").len();
+    machine.ok("systemctl reload crtmpserver.service");
+    assert_eq!(reloads(), 1);
+    machine.write(
+        "/etc/crtmpserver/conf.d/control.toml",
+        "[listen]\ncontrol = \"\"\n",
+    );
+    machine.ok("systemctl restart crtmpserver.service && ! crtmpserver status");
+    machine.ok("systemctl reload crtmpserver.service");
+    wait_for("the signal", || (reloads() == 2).then_some(()));
 }
 
 pub(crate) fn a_name_that_nobody_knows(world: &World) {

@@ -52,6 +52,16 @@ pub(crate) fn a_master_connects_to_nowhere(world: &World) {
         let watcher = watch_with(world, &ffmpeg, name, &url);
         watched(&watcher, 40).assert_part_of(&source, 40);
     }
+    // A reload reaches it, and is answered.
+    machine.ok("systemctl reload crtmpserver.service");
+    machine.write("/etc/crtmpserver/conf.d/wrong.toml", "nothing = 1\n");
+    machine.ok("! systemctl reload crtmpserver.service");
+    machine.wait_status(&["active (running)", "wrong.toml"]);
+    machine.ok("rm /etc/crtmpserver/conf.d/wrong.toml && systemctl reload crtmpserver.service");
+    assert_eq!(
+        machine.ok("systemd-analyze verify crtmpserver.service 2>&1"),
+        ""
+    );
     // A listener that it was not given is an error there, and `systemctl status` says so.
     machine.ok("systemctl stop crtmpserver.service crtmpserver-http.socket && systemctl disable crtmpserver-http.socket");
     machine.run("systemctl start crtmpserver.service");
