@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
-use super::bell::{Bell, poll_until};
+use super::bell::{Bell, Timer};
 use super::outlet::{Ending, Outlet};
 use super::shards::Shard;
 use crate::relay::{Stream, Tail, Wake};
@@ -143,31 +143,50 @@ impl Fan {
     }
 
     async fn run(&self, shard: &Weak<Shard>) {
-        // When what waits goes out, if nothing worth a flush of its own comes first.
+        // When it looks again by itself: what waits then goes out, if nothing worth a flush of its
+        // own came first.
         let mut due: Option<Instant> = None;
-        let mut timer = pin!(sleep_until(Instant::now().into()));
+        let sleep = pin!(sleep_until(Instant::now().into()));
+        let mut timer = Timer::new(sleep);
         // Of the turns of a merge time, those that still have something to send.
         let mut turns = 0;
+        // It has seen audio that waits for the next picture.
+        let mut waits = false;
         loop {
-            poll_fn(|cx| {
+            let rung = poll_fn(|cx| {
                 if self.bell.poll_rung(cx).is_ready() {
-                    return Poll::Ready(());
+                    return Poll::Ready(true);
                 }
-                due.map_or(Poll::Pending, |due| poll_until(timer.as_mut(), due, cx))
+                let due = due.map_or(Poll::Pending, |due| timer.poll_until(due, cx));
+                due.map(|()| false)
             })
             .await;
             if self.viewers.borrow().is_empty() {
                 return;
             }
             let merge = shard.upgrade().map_or(Duration::ZERO, |s| s.merge());
-            let change = self.tail.borrow_mut().refresh();
             let now = Instant::now();
+            if !rung && !waits && merge.is_zero() {
+                let since = self.tail().aboard();
+                let until = since.and_then(|since| since.checked_add(RIDE));
+                if until.is_some_and(|until| until > now) {
+                    due = until;
+                    continue;
+                }
+            }
+            let change = self.tail.borrow_mut().refresh();
             let is_due = due.is_some_and(|due| due <= now);
-            if change.state || (merge.is_zero() && (change.flush || is_due)) {
-                (due, turns) = (None, 0);
+            waits |= change.frames > 0;
+            if change.state || (merge.is_zero() && (change.flush || (is_due && waits))) {
+                (due, turns, waits) = (None, 0, false);
+                if merge.is_zero() {
+                    due = now.checked_add(RIDE);
+                    self.tail().ride();
+                }
                 self.walk(1, 0).await;
             } else if merge.is_zero() {
-                if change.frames > 0 {
+                due = due.filter(|_| waits);
+                if waits {
                     due = due.or_else(|| now.checked_add(RIDE));
                     self.tail().ride();
                 }

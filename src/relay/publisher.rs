@@ -78,7 +78,7 @@ impl Publisher {
             (Arc::clone(&inner.tails), began, rides)
         };
         if rides {
-            wake_to_ride(&tails);
+            wake_to_ride(&tails, now);
         } else {
             wake_all(&tails);
         }

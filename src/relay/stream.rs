@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -171,21 +171,28 @@ pub(super) struct Registration {
     waker: Arc<dyn Wake>,
     /// Woken and not yet refreshed.
     pending: AtomicBool,
-    /// It knows that there is audio that may wait for the next picture.
+    /// It looks again soon by itself: audio that may wait for the next picture does not wake it.
     rides: AtomicBool,
+    /// When the first such audio came since the last look, in ns since `made` and one more; 0 for none.
+    aboard: AtomicU64,
+    made: Instant,
 }
 
 impl Registration {
-    pub(super) fn new(waker: Arc<dyn Wake>) -> Self {
+    /// `made` is a time that no frame to come is before.
+    pub(super) fn new(waker: Arc<dyn Wake>, made: Instant) -> Self {
         Self {
             waker,
             pending: AtomicBool::new(false),
             rides: AtomicBool::new(false),
+            aboard: AtomicU64::new(0),
+            made,
         }
     }
 
     /// To be called before the log is read: what is appended from now on wakes again.
     pub(super) fn clear(&self) {
+        self.aboard.store(0, Ordering::Relaxed);
         self.rides.store(false, Ordering::Release);
         self.pending.store(false, Ordering::Release);
     }
@@ -194,13 +201,25 @@ impl Registration {
         self.pending.store(true, Ordering::Release);
     }
 
-    /// It has seen audio that may wait: more of it need not wake it.
+    /// It looks again soon: audio that may wait need not wake it.
     pub(super) fn ride(&self) {
         self.rides.store(true, Ordering::Release);
     }
 
-    fn wake_to_ride(&self) {
-        if !self.rides.swap(true, Ordering::AcqRel) {
+    /// When the first audio came that waits.
+    pub(super) fn aboard(&self) -> Option<Instant> {
+        let since = self.aboard.load(Ordering::Relaxed).checked_sub(1)?;
+        self.made.checked_add(Duration::from_nanos(since))
+    }
+
+    fn wake_to_ride(&self, now: Instant) {
+        if self.aboard.load(Ordering::Relaxed) == 0 {
+            let since = now.saturating_duration_since(self.made).as_nanos();
+            let since = u64::try_from(since).unwrap_or(u64::MAX);
+            self.aboard
+                .store(since.saturating_add(1), Ordering::Relaxed);
+        }
+        if !self.rides.load(Ordering::Acquire) && !self.rides.swap(true, Ordering::AcqRel) {
             self.wake();
         }
     }
@@ -221,8 +240,8 @@ pub(super) fn wake_all(tails: &Tails) {
 }
 
 /// For audio that may wait for the next picture.
-pub(super) fn wake_to_ride(tails: &Tails) {
+pub(super) fn wake_to_ride(tails: &Tails, now: Instant) {
     for tail in tails.iter() {
-        tail.wake_to_ride();
+        tail.wake_to_ride(now);
     }
 }

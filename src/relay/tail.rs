@@ -6,6 +6,7 @@ use std::fmt;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::limits::MAX_LAG;
 use crate::media::{Frame, Kind};
@@ -90,13 +91,13 @@ impl Tail {
     /// refresh.
     #[must_use]
     pub fn new(stream: Arc<Stream>, waker: Arc<dyn Wake>) -> Self {
-        let registration = Arc::new(Registration::new(waker));
-        let state = {
+        let (registration, state) = {
             let mut inner = stream.lock();
+            let registration = Arc::new(Registration::new(waker, inner.seen));
             let mut tails: Vec<_> = inner.tails.iter().map(Arc::clone).collect();
             tails.push(Arc::clone(&registration));
             inner.tails = Arc::new(tails);
-            inner.state
+            (registration, inner.state)
         };
         let mut tail = Self {
             stream,
@@ -179,6 +180,13 @@ impl Tail {
     /// picture wakes him no more.
     pub fn ride(&self) {
         self.registration.ride();
+    }
+
+    /// When the first audio came that did not wake its owner because of [`Tail::ride`]; `None` when
+    /// there is none since the last refresh.
+    #[must_use]
+    pub fn aboard(&self) -> Option<Instant> {
+        self.registration.aboard()
     }
 
     /// Its owner looks again soon by himself: until the next refresh nothing wakes him.
@@ -369,6 +377,15 @@ pub struct Upcoming<'a> {
     known: u64,
     log: vec_deque::Iter<'a, Entry>,
     notice: Option<&'a Arc<Frame>>,
+}
+
+impl Upcoming<'_> {
+    /// How many there are, at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        let notice = usize::from(self.notice.is_some());
+        self.prelude.len() + self.log.len() + notice
+    }
 }
 
 impl<'a> Iterator for Upcoming<'a> {

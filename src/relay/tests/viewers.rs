@@ -97,10 +97,13 @@ fn who_looks_again_by_himself_is_not_woken_for_what_may_wait() {
         1,
         "the first sound tells that there is some"
     );
+    assert_eq!(tail.aboard(), Some(rig.now));
     tail.refresh();
+    assert_eq!(tail.aboard(), None);
     tail.ride();
     assert_eq!(rings(audio(20, "a")), 0);
     assert_eq!(rings(audio(30, "a")), 0);
+    assert_eq!(tail.aboard(), Some(rig.now), "one waits");
     assert_eq!(rings(inter(40, "i")), 1, "a picture is worth it");
     assert_eq!(tail.refresh().frames, 3);
     assert_eq!(rings(audio(50, "a")), 1, "a refresh ends the ride");
