@@ -6,8 +6,8 @@ use super::notice::ON_STATUS;
 use crate::codec;
 use crate::flv;
 use crate::media::{Frame, Kind, Rendition, Role, Slot};
-use crate::rtmp::chunk::write_absolute;
-use crate::rtmp::message::{Message, kind};
+use crate::rtmp::chunk::{Envelope, write_payload};
+use crate::rtmp::message::kind;
 
 /// The chunk size of all RTMP renditions; every viewer is told it before any media. With it most
 /// frames are one chunk.
@@ -59,24 +59,25 @@ pub fn shape(frame: Frame) -> Frame {
 }
 
 fn make(frame: &Frame, form: Rendition) -> Bytes {
-    let payload = match form {
-        Rendition::Rtmp | Rendition::Flv => Some(frame.payload.clone()),
+    let plain = match form {
+        Rendition::Rtmp | Rendition::Flv => None,
         Rendition::RtmpPlain | Rendition::FlvPlain => {
-            codec::unwrap_plain(frame.kind, &frame.payload)
+            match codec::unwrap_plain(frame.kind, &frame.payload) {
+                None => return Bytes::new(),
+                plain => plain,
+            }
         }
     };
+    let payload = plain.as_ref().unwrap_or(&frame.payload);
     // Metadata later than 0 is a track of subtitles to ffmpeg, which it would wait for. Whoever
     // relays on gets its true time, which belongs to the epoch.
     let time = match form {
         Rendition::RtmpPlain | Rendition::FlvPlain if is_metadata(frame) => 0,
         _ => wire_time(frame.time),
     };
-    match (payload, form) {
-        (None, _) => Bytes::new(),
-        (Some(payload), Rendition::Rtmp | Rendition::RtmpPlain) => rtmp(frame.kind, time, payload),
-        (Some(payload), Rendition::Flv | Rendition::FlvPlain) => {
-            flv_tag(frame.kind, time, &payload)
-        }
+    match form {
+        Rendition::Rtmp | Rendition::RtmpPlain => rtmp(frame.kind, time, payload),
+        Rendition::Flv | Rendition::FlvPlain => flv_tag(frame.kind, time, payload),
     }
 }
 
@@ -84,12 +85,16 @@ fn is_metadata(frame: &Frame) -> bool {
     frame.role == Role::Header(Slot::Metadata)
 }
 
-fn rtmp(frame: Kind, timestamp: u32, payload: Bytes) -> Bytes {
+fn rtmp(frame: Kind, timestamp: u32, payload: &[u8]) -> Bytes {
+    let command;
     let payload = match frame {
-        Kind::Notice => status_command(&payload),
+        Kind::Notice => {
+            command = status_command(payload);
+            &command
+        }
         Kind::Audio | Kind::Video | Kind::Data => payload,
     };
-    let message = Message {
+    let envelope = Envelope {
         chunk_stream: match frame {
             Kind::Audio => chunk_stream::AUDIO,
             Kind::Video => chunk_stream::VIDEO,
@@ -98,10 +103,9 @@ fn rtmp(frame: Kind, timestamp: u32, payload: Bytes) -> Bytes {
         kind: message_kind(frame),
         timestamp,
         stream: SHARED_STREAM,
-        payload,
     };
     let mut out = BytesMut::new();
-    write_absolute(&mut out, OUT_CHUNK_SIZE, &message);
+    write_payload(&mut out, OUT_CHUNK_SIZE, &envelope, payload);
     out.freeze()
 }
 

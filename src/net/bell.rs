@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::time::Sleep;
@@ -16,23 +16,21 @@ use crate::relay::Wake;
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: AtomicBool,
+    /// Whoever waits has left its waker.
+    waited: AtomicBool,
     waits: Mutex<Option<Waker>>,
 }
 
 impl Bell {
-    /// Ready when it was rung since the last time; for the one task that waits, whose waker is kept.
+    /// Ready when it was rung since the last time; for the one task that waits. Its waker is taken at
+    /// the first call and kept: a task has the same for as long as it lives.
     pub fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.rung.swap(false, Ordering::AcqRel) {
-            return Poll::Ready(());
+        if !self.waited.load(Ordering::Relaxed) {
+            *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            self.waited.store(true, Ordering::Relaxed);
         }
-        {
-            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            if !waits.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-                *waits = Some(cx.waker().clone());
-            }
-        }
-        // It may have been rung before the waker was there.
-        if self.rung.swap(false, Ordering::AcqRel) {
+        // The waker is there before this look: a ring that it misses wakes the task.
+        if self.rung.load(Ordering::Acquire) && self.rung.swap(false, Ordering::AcqRel) {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -80,17 +78,42 @@ impl LocalBell {
     }
 }
 
-/// Ready at a time that may be another one at each call. Deadlines mostly move away, with every
+/// Waits for a time that may be another one at each look. Deadlines mostly move away, with every
 /// message: the timer is not moved along, but looked at again when it is over.
-pub fn poll_until(mut timer: Pin<&mut Sleep>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    let at = tokio::time::Instant::from_std(at);
-    loop {
-        if timer.deadline() > at || timer.is_elapsed() {
-            timer.as_mut().reset(at);
+pub struct Timer<'a> {
+    sleep: Pin<&'a mut Sleep>,
+    /// The runtime knows when it is over, and whom to wake then.
+    armed: bool,
+}
+
+impl<'a> Timer<'a> {
+    /// On a timer of the runtime, whatever it is set to.
+    #[must_use]
+    pub const fn new(sleep: Pin<&'a mut Sleep>) -> Self {
+        Self {
+            sleep,
+            armed: false,
         }
-        ready!(timer.as_mut().poll(cx));
-        if timer.deadline() >= at {
-            return Poll::Ready(());
+    }
+
+    /// Ready at `at`; for one task.
+    pub fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let at = tokio::time::Instant::from_std(at);
+        loop {
+            let elapsed = self.sleep.is_elapsed();
+            if self.sleep.deadline() > at || elapsed {
+                self.sleep.as_mut().reset(at);
+            } else if self.armed {
+                return Poll::Pending;
+            }
+            self.armed = false;
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                self.armed = true;
+                return Poll::Pending;
+            }
+            if self.sleep.deadline() >= at {
+                return Poll::Ready(());
+            }
         }
     }
 }
@@ -122,10 +145,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_moves_is_met_where_it_is_last() {
         let start = time::Instant::now();
-        let mut timer = std::pin::pin!(sleep_until(start));
+        let runtime_timer = std::pin::pin!(sleep_until(start));
+        let mut timer = Timer::new(runtime_timer);
         let mut wait = async |ms: u64| {
             let at = start + Duration::from_millis(ms);
-            poll_fn(|cx| poll_until(timer.as_mut(), at.into_std(), cx)).await;
+            poll_fn(|cx| timer.poll_until(at.into_std(), cx)).await;
             start.elapsed().as_millis()
         };
         assert_eq!(wait(100).await, 100);

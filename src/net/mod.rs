@@ -27,7 +27,7 @@ mod socket;
 mod tests;
 
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
-pub use bell::{Bell, poll_until};
+pub use bell::{Bell, Timer};
 pub use bind::{BindError, Bound, Listener, Rebound};
 pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};

@@ -12,10 +12,13 @@ use super::fanout::Fan;
 use super::socket::send;
 use crate::bridge::{RTMP_HEADER, render, rtmp_header_for_stream};
 use crate::media::{Frame, Kind, Rendition, Role, StreamName};
-use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Viewing};
+use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Tail, Viewing};
 
 /// Frames in one vectored write.
 const BATCH: usize = 64;
+/// Frames in one vectored write of a viewer that is up to date: what is made ready for a call costs
+/// in proportion to the most it can hold.
+const SMALL_BATCH: usize = 8;
 /// Bytes in one vectored write, roughly: the frame that passes it is the last one.
 const BATCH_BYTES: usize = 256 * 1024;
 /// The message stream of the shared RTMP renditions.
@@ -230,25 +233,19 @@ impl Player {
             if let Some(first) = self.announcement(&tail) {
                 return Sent::First(first);
             }
-            let mut batch = Batch::new(self.play.message_stream);
-            let mut filter = self.filter;
             let most = if self.play.announce.is_some() {
                 1
             } else {
-                BATCH
+                tail.upcoming(&self.cursor).most()
             };
-            for frame in tail.upcoming(&self.cursor).take(most) {
-                batch.push(body(frame, self.play.form, &mut filter));
-                if batch.bytes >= BATCH_BYTES {
-                    break;
-                }
-            }
-            let frames = batch.frames;
-            let total = batch.bytes;
-            let taken = if total == 0 {
-                Ok(0)
+            let Written {
+                frames,
+                total,
+                taken,
+            } = if most <= SMALL_BATCH {
+                self.write::<SMALL_BATCH>(&tail, most, socket)
             } else {
-                batch.write(socket)
+                self.write::<BATCH>(&tail, most, socket)
             };
             match taken {
                 Ok(taken) => {
@@ -268,8 +265,30 @@ impl Player {
         }
     }
 
+    /// One system call for up to `most` frames, at most N of them.
+    fn write<const N: usize>(&self, tail: &Tail, most: usize, socket: &TcpStream) -> Written {
+        let mut batch = Batch::<N>::new(self.play.message_stream);
+        let mut filter = self.filter;
+        for frame in tail.upcoming(&self.cursor).take(most.min(N)) {
+            batch.push(body(frame, self.play.form, &mut filter));
+            if batch.bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        let taken = if batch.bytes == 0 {
+            Ok(0)
+        } else {
+            batch.write(socket)
+        };
+        Written {
+            frames: batch.frames,
+            total: batch.bytes,
+            taken,
+        }
+    }
+
     /// The epoch message, when the frames that come next are not the continuation of what was told.
-    fn announcement(&mut self, tail: &crate::relay::Tail) -> Option<Bytes> {
+    fn announcement(&mut self, tail: &Tail) -> Option<Bytes> {
         let announce = self.play.announce.as_ref()?;
         let now = tail.epoch(&self.cursor)?;
         let jumps = self.cursor.jumps();
@@ -286,7 +305,7 @@ impl Player {
     /// Steps over up to `frames` frames of which the socket took `taken` bytes together.
     fn step(
         &mut self,
-        tail: &crate::relay::Tail,
+        tail: &Tail,
         frames: usize,
         taken: usize,
         now: Instant,
@@ -343,23 +362,30 @@ fn rest_of(body: &Bytes, taken: usize, stream: u32) -> [Bytes; 2] {
     }
 }
 
+/// What became of a [`Batch`].
+struct Written {
+    frames: usize,
+    total: usize,
+    taken: io::Result<usize>,
+}
+
 /// The bytes of one write, borrowed from the log.
-struct Batch<'a> {
+struct Batch<'a, const N: usize> {
     stream: u32,
-    headers: [[u8; RTMP_HEADER]; BATCH],
-    bodies: [&'a [u8]; BATCH],
+    headers: [[u8; RTMP_HEADER]; N],
+    bodies: [&'a [u8]; N],
     used: usize,
     /// Frames looked at, with those that have nothing for this viewer.
     frames: usize,
     bytes: usize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a, const N: usize> Batch<'a, N> {
     const fn new(stream: u32) -> Self {
         Self {
             stream,
-            headers: [[0; RTMP_HEADER]; BATCH],
-            bodies: [&[]; BATCH],
+            headers: [[0; RTMP_HEADER]; N],
+            bodies: [&[]; N],
             used: 0,
             frames: 0,
             bytes: 0,
@@ -387,22 +413,19 @@ impl<'a> Batch<'a> {
     fn write(&self, socket: &TcpStream) -> io::Result<usize> {
         let bodies = self.bodies.iter().take(self.used);
         if self.stream == SHARED_STREAM {
-            let mut slices = [IoSlice::new(&[]); BATCH];
+            let mut slices = [IoSlice::new(&[]); N];
             for (slice, body) in slices.iter_mut().zip(bodies) {
                 *slice = IoSlice::new(body);
             }
             send(socket, slices.get(..self.used).unwrap_or_default())
         } else {
-            let mut slices = [IoSlice::new(&[]); BATCH * 2];
+            let mut slices = [[IoSlice::new(&[]); 2]; N];
             let pairs = self.headers.iter().zip(bodies);
-            for (pair, (header, body)) in slices.chunks_exact_mut(2).zip(pairs) {
-                if let [first, second] = pair {
-                    *first = IoSlice::new(header);
-                    *second = IoSlice::new(body);
-                }
+            for (pair, (header, body)) in slices.iter_mut().zip(pairs) {
+                *pair = [IoSlice::new(header), IoSlice::new(body)];
             }
-            let used = self.used.saturating_mul(2);
-            send(socket, slices.get(..used).unwrap_or_default())
+            let used = slices.get(..self.used).unwrap_or_default();
+            send(socket, used.as_flattened())
         }
     }
 }

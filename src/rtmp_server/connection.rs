@@ -21,10 +21,8 @@ use super::publishing::Publishing;
 use super::viewing::Viewing;
 use crate::auth::Identity;
 use crate::bridge::OUT_CHUNK_SIZE;
-use crate::limits::READ_TURN;
-use crate::net::{
-    Admitted, Bell, Ending, Incoming, Outlet, OutletEvent, Registered, Shard, poll_until,
-};
+use crate::limits::{READ_BUFFER, READ_TURN};
+use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, OutletEvent, Registered, Shard, Timer};
 use crate::relay;
 use crate::rtmp::server::{Output, Server, ServerConfig};
 use crate::rtmp::session::reason::CloseReason;
@@ -70,6 +68,8 @@ pub(super) struct Connection {
     share: Share,
     /// Frames that had been sent at the last look.
     sent: u64,
+    /// When its socket was read last.
+    pub(super) heard: Instant,
     #[cfg(feature = "publish")]
     pub(super) publishing: Vec<Publishing>,
 }
@@ -162,6 +162,7 @@ impl Connection {
             viewing: Vec::new(),
             share: server.budget.share(),
             sent: 0,
+            heard: incoming.at,
             #[cfg(feature = "publish")]
             publishing: Vec::new(),
             server,
@@ -175,7 +176,8 @@ impl Connection {
         let shard = Rc::clone(&self.shard);
         let bell = Arc::clone(&self.bell);
         let mut stopping = pin!(shard.stopping());
-        let mut timer = pin!(sleep_until(Instant::now().into()));
+        let sleep = pin!(sleep_until(Instant::now().into()));
+        let mut timer = Timer::new(sleep);
         let mut began = false;
         loop {
             let due = self.deadline();
@@ -195,7 +197,7 @@ impl Connection {
                 if reads && let Poll::Ready(ready) = outlet.poll_readable(cx) {
                     return Poll::Ready(Next::Readable(ready));
                 }
-                poll_until(timer.as_mut(), due, cx).map(|()| Next::Due)
+                timer.poll_until(due, cx).map(|()| Next::Due)
             });
             match next.await {
                 Next::Stop => {
@@ -227,9 +229,8 @@ impl Connection {
                         }
                     }
                     // Nor may it outlive its deadlines; but what it sent in time counts first.
-                    let now = Instant::now();
-                    if due <= now {
-                        self.tick(now);
+                    if due <= self.heard {
+                        self.tick(self.heard);
                     }
                 }
                 Next::Due => self.tick(Instant::now()),
@@ -261,6 +262,7 @@ impl Connection {
         let mut left = READ_TURN;
         while left > 0 && self.machine.wants_input() && outlet.has_room() {
             let now = Instant::now();
+            self.heard = now;
             let read = shard.read(outlet.socket(), |bytes| {
                 self.machine.feed(bytes, now);
                 bytes.len()
@@ -280,6 +282,9 @@ impl Connection {
                             "memory-budget",
                             "all partial messages together take too much memory".to_owned(),
                         )));
+                    }
+                    if n < READ_BUFFER {
+                        return Ok(Rest::None); // that was all
                     }
                     if now.elapsed() >= READ_SLICE {
                         break;

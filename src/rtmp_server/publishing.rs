@@ -170,7 +170,7 @@ impl Connection {
         };
         if publishing
             .publisher
-            .push_shaped(parts, Instant::now(), bridge::shape)
+            .push_shaped(parts, self.heard, bridge::shape)
             .is_err()
         {
             self.displaced(at);

@@ -132,6 +132,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Short> {
     Ok(header)
 }
 
+/// The header at the front of `bytes` and its length, if all of it is there.
+pub(super) fn whole(bytes: &[u8]) -> Option<(Header, usize)> {
+    let mut used = 1;
+    loop {
+        let known = bytes.get(..used)?;
+        let size = size(known);
+        if size == used {
+            return parse(known).ok().map(|header| (header, used));
+        }
+        used = size;
+    }
+}
+
 /// Appends the basic header. An id outside of [`CHUNK_STREAMS`] is brought into it.
 pub(super) fn put_basic(out: &mut impl BufMut, form: Form, chunk_stream: u32) {
     let id = chunk_stream.clamp(*CHUNK_STREAMS.start(), *CHUNK_STREAMS.end());

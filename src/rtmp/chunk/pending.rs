@@ -45,6 +45,10 @@ pub(super) struct Carry {
 }
 
 impl Carry {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::bounds::{ChunkError, Overhead, ReaderLimits, ReaderPhase, admit, exceeds, to_usize};
-use super::header::{Form, Header};
+use super::header::{self, Form, Header};
 use super::pending::{Carry, HeaderBytes};
 use crate::limits::{
     MAX_CHUNK_SIZE, MAX_CHUNK_STREAMS, MAX_DATA, MAX_REASSEMBLY_IDLE, MAX_TIME_JUMP,
@@ -156,13 +156,25 @@ impl ChunkReader {
         loop {
             match self.state {
                 State::Header => {
+                    // Most headers come in one piece.
+                    if self.header.len() == 0
+                        && self.carry.is_empty()
+                        && let Some((header, used)) = header::whole(input)
+                    {
+                        *input = input.get(used..).unwrap_or_default();
+                        self.state = self.begin_chunk(&header, used)?;
+                        continue;
+                    }
                     while self.header.missing() {
                         let Some(byte) = self.next_byte(input) else {
                             return Ok(None);
                         };
                         self.header.push(byte);
                     }
-                    self.state = self.begin_chunk()?;
+                    let used = self.header.len();
+                    if let Ok(header) = self.header.take() {
+                        self.state = self.begin_chunk(&header, used)?;
+                    }
                 }
                 State::Repeated { at, left, matched } => {
                     if !self.compare(input, at, left, matched) {
@@ -189,17 +201,13 @@ impl ChunkReader {
     }
 
     /// Applies a whole header to its chunk stream and opens the message if there is none.
-    fn begin_chunk(&mut self) -> Result<State, ChunkError> {
-        let used = self.header.len();
-        let Ok(header) = self.header.take() else {
-            return Ok(State::Header); // `missing` has seen to it that the header is whole
-        };
-        let at = self.position(&header)?;
+    fn begin_chunk(&mut self, header: &Header, used: usize) -> Result<State, ChunkError> {
+        let at = self.position(header)?;
         let Some(stream) = self.streams.get_mut(at) else {
             return Ok(State::Header); // `position` gives no other
         };
         if stream.message.is_none() {
-            stream.begin(&header);
+            stream.begin(header);
             let discard = admit(&self.limits, self.phase, stream.kind, stream.length)?;
             stream.message = Some(Partial {
                 discard,
@@ -320,8 +328,10 @@ impl ChunkReader {
         let payload = if complete && fresh.len() == length {
             Bytes::copy_from_slice(fresh) // all in one piece: the only copy
         } else {
-            append(&mut message.buffer, length, carried);
-            append(&mut message.buffer, length, fresh);
+            let arrived = message.buffer.len() + taken + rest.len();
+            make_room(&mut message.buffer, length, arrived);
+            message.buffer.extend_from_slice(carried);
+            message.buffer.extend_from_slice(fresh);
             self.partial += taken;
             if !complete {
                 return Ok((taken, None));
@@ -392,13 +402,14 @@ impl ChunkStream {
     }
 }
 
-/// Appends to a message of `length` bytes. The buffer doubles with what really arrived and ends with
-/// the exact length, so that it becomes [`Bytes`] without a copy and nobody keeps its slack.
-fn append(buffer: &mut Vec<u8>, length: usize, bytes: &[u8]) {
-    let needed = buffer.len() + bytes.len();
+/// Makes room in the buffer of a message of `length` bytes for those that have `arrived`, some of
+/// which may belong to what follows it. The buffer at least doubles, never by what is only announced,
+/// and ends with the exact length, so that it becomes [`Bytes`] without a copy and nobody keeps its
+/// slack.
+fn make_room(buffer: &mut Vec<u8>, length: usize, arrived: usize) {
+    let needed = arrived.min(length);
     if needed > buffer.capacity() {
         let roomy = needed.max(buffer.capacity() * 2).max(REASSEMBLY_START);
         buffer.reserve_exact(roomy.min(length).max(needed) - buffer.len());
     }
-    buffer.extend_from_slice(bytes);
 }

@@ -67,7 +67,7 @@ impl ChunkWriter {
         let (form, time) = known
             .as_ref()
             .map_or((Form::Full, msg.timestamp), |last| choose(last, msg));
-        let Some(header) = header_of(msg, form, time) else {
+        let Some(header) = Envelope::of(msg).header(form, time, msg.payload.len()) else {
             return;
         };
         let now = Sent {
@@ -121,8 +121,52 @@ fn choose(last: &Sent, msg: &Message) -> (Form, u32) {
 ///
 /// What [`ChunkWriter::write`] says of overlong payloads holds here too.
 pub fn write_absolute(out: &mut BytesMut, chunk_size: u32, msg: &Message) {
-    if let Some(header) = header_of(msg, Form::Full, msg.timestamp) {
-        put_message(out, clamp_chunk_size(chunk_size), &header, &msg.payload);
+    write_payload(out, chunk_size, &Envelope::of(msg), &msg.payload);
+}
+
+/// [`write_absolute`] of a payload that somebody else has.
+pub fn write_payload(out: &mut BytesMut, chunk_size: u32, envelope: &Envelope, payload: &[u8]) {
+    let header = envelope.header(Form::Full, envelope.timestamp, payload.len());
+    if let Some(header) = header {
+        put_message(out, clamp_chunk_size(chunk_size), &header, payload);
+    }
+}
+
+/// A [`Message`] but for its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope {
+    /// Chunk stream.
+    pub chunk_stream: u32,
+    /// Message type.
+    pub kind: u8,
+    /// Milliseconds, wrapping at 2^32.
+    pub timestamp: u32,
+    /// Message stream.
+    pub stream: u32,
+}
+
+impl Envelope {
+    const fn of(msg: &Message) -> Self {
+        Self {
+            chunk_stream: msg.chunk_stream,
+            kind: msg.kind,
+            timestamp: msg.timestamp,
+            stream: msg.stream,
+        }
+    }
+
+    /// The header in front of a payload, if one can announce its length.
+    fn header(&self, form: Form, time: u32, length: usize) -> Option<Header> {
+        let length = u32::try_from(length).ok();
+        Some(Header {
+            form,
+            chunk_stream: self.chunk_stream,
+            time,
+            extended: time >= EXTENDED,
+            length: length.filter(|n| *n <= MAX_CHUNK_SIZE)?,
+            kind: self.kind,
+            stream: self.stream,
+        })
     }
 }
 
@@ -134,25 +178,16 @@ const fn clamp_chunk_size(n: u32) -> u32 {
     }
 }
 
-/// The header in front of a message, if one can announce its length.
-fn header_of(msg: &Message, form: Form, time: u32) -> Option<Header> {
-    let length = u32::try_from(msg.payload.len()).ok();
-    Some(Header {
-        form,
-        chunk_stream: msg.chunk_stream,
-        time,
-        extended: time >= EXTENDED,
-        length: length.filter(|n| *n <= MAX_CHUNK_SIZE)?,
-        kind: msg.kind,
-        stream: msg.stream,
-    })
-}
-
 fn put_message(out: &mut BytesMut, size: u32, header: &Header, payload: &[u8]) {
     let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
-    let further = payload.len() / size;
-    out.reserve(payload.len() + MAX_HEADER + further * (3 + 4));
-    header::put(out, header);
+    let further = payload.len().saturating_sub(1) / size;
+    let mut head = [0; MAX_HEADER];
+    let mut room = head.as_mut_slice();
+    header::put(&mut room, header);
+    let used = MAX_HEADER - room.len();
+    // To the byte for a message of one chunk: buffers that become shared have no slack then.
+    out.reserve(used + payload.len() + further * (3 + 4));
+    out.extend_from_slice(head.get(..used).unwrap_or_default());
     for (i, part) in payload.chunks(size).enumerate() {
         if i > 0 {
             header::put_basic(out, Form::Same, header.chunk_stream);

@@ -328,15 +328,15 @@ impl Client {
                     self.link.event(Event::StreamEof { stream });
                 }
             }
-            Some(Incoming::Message(message)) => self.message(&message),
+            Some(Incoming::Message(message)) => self.message(message),
         }
         true
     }
 
-    fn message(&mut self, message: &Message) {
+    fn message(&mut self, message: Message) {
         match message.kind {
             kind::COMMAND_AMF0 | kind::COMMAND_AMF3 => {
-                if let Some(command) = self.link.read_command(message) {
+                if let Some(command) = self.link.read_command(&message) {
                     self.command(message.stream, command);
                 }
             }
@@ -347,7 +347,7 @@ impl Client {
         }
     }
 
-    fn media(&mut self, message: &Message) {
+    fn media(&mut self, message: Message) {
         // Media of a stream that we just deleted is on its way for a while.
         let Some(at) = self.attribute(message.stream) else {
             return;

@@ -249,15 +249,15 @@ impl Server {
         match self.link.next() {
             None => return self.link.is_closed(),
             Some(Incoming::Control { .. }) => {}
-            Some(Incoming::Message(message)) => self.message(&message),
+            Some(Incoming::Message(message)) => self.message(message),
         }
         true
     }
 
-    fn message(&mut self, message: &Message) {
+    fn message(&mut self, message: Message) {
         match message.kind {
             kind::COMMAND_AMF0 | kind::COMMAND_AMF3 => {
-                if let Some(command) = self.link.read_command(message) {
+                if let Some(command) = self.link.read_command(&message) {
                     self.command(message.stream, command);
                 }
             }
@@ -270,7 +270,7 @@ impl Server {
         }
     }
 
-    fn media(&mut self, message: &Message) {
+    fn media(&mut self, message: Message) {
         let role = self.stream(message.stream).map(|s| s.role);
         if role != Some(Role::Publishing) {
             let data = matches!(message.kind, kind::DATA_AMF0 | kind::DATA_AMF3);
@@ -282,9 +282,10 @@ impl Server {
         }
         self.last_media = self.link.now;
         let link = &mut self.link;
+        let stream = message.stream;
         let whole = media::frames(message, |frame| {
             link.event(Event::Media {
-                stream: message.stream,
+                stream,
                 kind: frame.kind,
                 timestamp: frame.timestamp,
                 payload: frame.payload,

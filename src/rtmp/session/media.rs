@@ -28,14 +28,14 @@ const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 /// Gives the frames of a message of kind 8, 9, 15, 18 or 22 to `take`; false, and nothing given, when
 /// an aggregate's parts do not fit. Other kinds, and data that is no AMF, have no frames.
 #[must_use]
-pub(crate) fn frames(message: &Message, take: impl FnMut(Media)) -> bool {
+pub(crate) fn frames(message: Message, take: impl FnMut(Media)) -> bool {
     if message.kind != kind::AGGREGATE {
-        single(message.kind, message.timestamp, &message.payload)
+        single(message.kind, message.timestamp, message.payload)
             .into_iter()
             .for_each(take);
         return true;
     }
-    split(message)
+    split(&message)
         .map(|parts| parts.into_iter().for_each(take))
         .is_some()
 }
@@ -49,11 +49,11 @@ pub(crate) fn published_data(payload: &Bytes) -> Bytes {
     }
 }
 
-fn single(kind: u8, timestamp: u32, payload: &Bytes) -> Option<Media> {
+fn single(kind: u8, timestamp: u32, payload: Bytes) -> Option<Media> {
     let (kind, payload) = match kind {
-        kind::AUDIO | kind::VIDEO => (kind, payload.clone()),
+        kind::AUDIO | kind::VIDEO => (kind, payload),
         kind::DATA_AMF0 | kind::DATA_AMF3 => {
-            let data = command::data_as_amf0(kind, payload).ok()?;
+            let data = command::data_as_amf0(kind, &payload).ok()?;
             if data.starts_with(CLEAR_DATA_FRAME) {
                 return None;
             }
@@ -94,7 +94,7 @@ fn split(message: &Message) -> Option<Vec<Media>> {
             input.u32().ok()?;
         }
         let offset = time.wrapping_sub(*first.get_or_insert(time));
-        parts.extend(single(kind, message.timestamp.wrapping_add(offset), &body));
+        parts.extend(single(kind, message.timestamp.wrapping_add(offset), body));
     }
     Some(parts)
 }
@@ -108,7 +108,7 @@ mod tests {
 
     fn frames(message: &Message) -> Option<Vec<Media>> {
         let mut all = Vec::new();
-        let whole = super::frames(message, |frame| all.push(frame));
+        let whole = super::frames(message.clone(), |frame| all.push(frame));
         assert!(whole || all.is_empty());
         whole.then_some(all)
     }
