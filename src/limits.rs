@@ -41,6 +41,10 @@ pub struct Limits {
     pub max_video: usize,
     /// Streams in the hub at once, waiting ones included.
     pub max_streams: usize,
+    /// Viewers at once; the next one is sent to another host. Who watches already stays.
+    pub max_viewers: Option<u32>,
+    /// What may go out, Mbit/s, before the next viewer is sent to another host.
+    pub max_mbit_s: Option<u32>,
 }
 
 impl Default for Limits {
@@ -60,6 +64,8 @@ impl Default for Limits {
             max_audio: 1 << 20,
             max_video: 8 << 20,
             max_streams: 1000,
+            max_viewers: None,
+            max_mbit_s: None,
         }
     }
 }
@@ -198,6 +204,17 @@ pub const READ_TURN: usize = 256 * 1024;
 pub const NOTSENT_LOWAT: u32 = 128 * 1024;
 /// Bytes of a peer's text in one log field.
 pub const MAX_LOG_FIELD: usize = 128;
+
+/// Mirrors connected to one master at once, and hosts in the table of a cluster; one more is refused.
+pub const MAX_MIRRORS: usize = 4096;
+/// Mirrors with figures of their own on the page of metrics; the sums count all.
+pub const MAX_MIRRORS_MEASURED: usize = 500;
+/// How long the cloud may take to tell a mirror its public address.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// An answer of the cloud's metadata service, bytes; an address has at most 39.
+pub const MAX_METADATA: usize = 4 * 1024;
+/// The longest drain: a day of encoders.
+pub const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The mirrors' shared secret, bytes: 16 bytes of anything less than random are guessed.
 pub const MIN_SECRET: usize = 16;

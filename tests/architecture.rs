@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // drivers: sockets and timers; of each other they know only what is named here
-    ("cluster", &["relay", "media", "limits"]),
+    ("cluster", &["relay", "rtmp", "media", "limits"]),
     (
         "rtmp_client",
         &["rtmp", "amf", "wire", "limits", "system", "telemetry"],
@@ -91,6 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bridge",
             "relay",
             "media",
+            "rtmp",
             "flv",
             "amf",
             "codec",
@@ -138,10 +139,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "cluster",
             "auth",
             "net",
             "relay",
             "media",
+            "rtmp",
             "limits",
             "system",
             "telemetry",

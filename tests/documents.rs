@@ -146,6 +146,9 @@ fn plain(value: &str) -> String {
     if let Some(n) = value.strip_prefix("Duration::from_millis(") {
         return format!("{} ms", number(n));
     }
+    if value == "None" {
+        return "unlimited".to_owned();
+    }
     if let Some(n) = value.strip_suffix(" * 1024") {
         return format!("{n} KiB");
     }

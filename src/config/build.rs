@@ -9,7 +9,7 @@ use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
 use super::settings::{ControlAt, Lack, Listen, LogFormat, Mirror, Role, Settings};
-use super::value::{List, Size, Span};
+use super::value::{List, Most, Size, Span};
 #[cfg(feature = "publish")]
 use crate::auth::Users;
 use crate::auth::{Applications, Networks};
@@ -54,8 +54,12 @@ impl<'a> Build<'a> {
         self.in_range("play.wait", settings.play.wait, SECONDS_0_TO_3600);
         self.master(&file.master, &mut settings);
         self.mirror(file.mirror, &mut settings);
+        settings.cluster = self.cluster(file.cluster, role);
         self.relay(&file.relay, &mut settings);
         self.limits(&file.limits, &mut settings.limits);
+        let most = |given: Option<Most>| given.and_then(|most| most.0);
+        settings.limits.max_viewers = most(file.limits.max_viewers);
+        settings.limits.max_mbit_s = most(file.limits.max_mbit_s);
         if settings.relay.log_bytes < settings.limits.max_video {
             self.wrong(
                 "relay.log_bytes",
@@ -157,7 +161,12 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn wrong(&mut self, key: &str, message: impl Into<String>) {
+    /// Whether any layer says something of this key.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.layers.says(key)
+    }
+
+    pub(super) fn wrong(&mut self, key: &str, message: impl Into<String>) {
         let problem = self.layers.problem(key, message.into());
         self.problems.push(problem);
     }
@@ -404,6 +413,8 @@ impl<'a> Build<'a> {
             max_audio: _,
             max_video: _,
             max_streams: _,
+            max_viewers: _,
+            max_mbit_s: _,
         } = limits;
         set(&mut limits.max_connections, file.max_connections);
         set(

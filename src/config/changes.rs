@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::settings::{
-    ControlAt, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server, Settings,
-    Takeover,
+    Cluster, ControlAt, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server,
+    Settings, Takeover,
 };
 use super::value::{Size, Span};
 use crate::limits::Limits;
@@ -89,6 +89,16 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
         },
         secret_file: _,
         mirror: _,
+        cluster:
+            Cluster {
+                host: _,
+                metadata: _,
+                rtmp_port: _,
+                http_port: _,
+                https_port: _,
+                weight: _,
+                allow: _,
+            },
         relay:
             Relay {
                 log_bytes: _,
@@ -115,6 +125,8 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 max_audio: _,
                 max_video: _,
                 max_streams: _,
+                max_viewers: _,
+                max_mbit_s: _,
             },
         log: Log {
             level: _,
@@ -201,6 +213,25 @@ pub const KEYS: &[Key] = &[
     at_once("mirror.streams", |s| {
         list(s.mirror.iter().flat_map(|m| &m.streams))
     }),
+    at_once("cluster.host", |s| {
+        if s.cluster.host.is_empty() {
+            none()
+        } else {
+            s.cluster.host.clone()
+        }
+    }),
+    at_once("cluster.metadata", |s| s.cluster.metadata.to_string()),
+    at_once("cluster.rtmp_port", |s| port(s.cluster.rtmp_port)),
+    at_once("cluster.http_port", |s| port(s.cluster.http_port)),
+    at_once("cluster.https_port", |s| {
+        let port = s.cluster.https_port.map(|p| p.to_string());
+        port.unwrap_or_else(none)
+    }),
+    at_once("cluster.weight", |s| {
+        let weight = s.cluster.weight.map(|w| w.to_string());
+        weight.unwrap_or_else(auto)
+    }),
+    for_new("cluster.allow", |s| list(&s.cluster.allow)),
     at_once("relay.log_bytes", |s| size(s.relay.log_bytes)),
     at_once("relay.log_time", |s| Span(s.relay.log_time).to_string()),
     at_once("relay.log_frames", |s| s.relay.log_frames.to_string()),
@@ -228,6 +259,8 @@ pub const KEYS: &[Key] = &[
     }),
     for_new("limits.max_pending", |s| s.limits.max_pending.to_string()),
     for_new("limits.max_streams", |s| s.limits.max_streams.to_string()),
+    for_new("limits.max_viewers", |s| most(s.limits.max_viewers)),
+    for_new("limits.max_mbit_s", |s| most(s.limits.max_mbit_s)),
     for_new("limits.handshake_timeout", |s| {
         Span(s.limits.handshake_timeout).to_string()
     }),
@@ -278,6 +311,15 @@ fn none() -> String {
 
 fn auto() -> String {
     "auto".to_owned()
+}
+
+/// That of the listener, when none is said.
+fn port(port: Option<u16>) -> String {
+    port.map_or_else(auto, |port| port.to_string())
+}
+
+fn most(bound: Option<u32>) -> String {
+    bound.map_or_else(|| "unlimited".to_owned(), |most| most.to_string())
 }
 
 fn size(bytes: usize) -> String {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[cfg(feature = "publish")]
 use super::settings::Takeover;
 use super::settings::{Join, LogFormat, Role};
-use super::value::{Grace, List, Merge, Size, Span, Threads};
+use super::value::{Grace, List, Merge, Metadata, Most, Size, Span, Threads};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) play: Play,
     pub(super) master: Master,
     pub(super) mirror: Mirror,
+    pub(super) cluster: Cluster,
     pub(super) relay: Relay,
     pub(super) limits: Limits,
     pub(super) log: Log,
@@ -71,6 +72,18 @@ pub(super) struct Mirror {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Cluster {
+    pub(super) host: Option<String>,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) rtmp_port: Option<u16>,
+    pub(super) http_port: Option<u16>,
+    pub(super) https_port: Option<u16>,
+    pub(super) weight: Option<u16>,
+    pub(super) allow: Option<List>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Relay {
     pub(super) log_bytes: Option<Size>,
     pub(super) log_time: Option<Span>,
@@ -98,6 +111,8 @@ pub(super) struct Limits {
     pub(super) max_audio: Option<Size>,
     pub(super) max_video: Option<Size>,
     pub(super) max_streams: Option<usize>,
+    pub(super) max_viewers: Option<Most>,
+    pub(super) max_mbit_s: Option<Most>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

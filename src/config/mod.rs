@@ -21,6 +21,7 @@ pub mod credentials;
 mod file;
 mod layers;
 mod problem;
+mod public;
 mod settings;
 mod summary;
 mod value;
@@ -32,10 +33,10 @@ use crate::limits::MAX_CONFIG_PROBLEMS;
 pub use changes::{Change, Effect, KEYS, Key, changes};
 pub use problem::Problem;
 pub use settings::{
-    ControlAt, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role, Server,
-    Settings, Takeover,
+    Cluster, ControlAt, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role,
+    Server, Settings, Takeover,
 };
-pub use value::{MasterUrl, Size, Span};
+pub use value::{MasterUrl, Metadata, Size, Span};
 
 /// Where settings come from, beside the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

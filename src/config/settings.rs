@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value::MasterUrl;
+use super::value::{MasterUrl, Metadata};
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
+use crate::cluster::address::Allowed;
 use crate::limits::{GRACE, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP};
 use crate::media::StreamName;
 use crate::relay;
@@ -128,6 +129,8 @@ pub struct Settings {
     pub secret_file: Option<PathBuf>,
     /// `mirror`; `Some` when the role is [`Role::Mirror`] and it has a master
     pub mirror: Option<Mirror>,
+    /// `cluster`
+    pub cluster: Cluster,
     /// What a mirror lacks beside that
     pub lack: Option<Lack>,
     /// `relay`
@@ -212,6 +215,25 @@ pub enum Lack {
         .0.display()
     )]
     SecretFile(PathBuf),
+}
+
+/// What the public is told of this server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cluster {
+    /// A name, an address or a template; on a master that of mirrors that announce none
+    pub host: String,
+    /// Where a mirror asks for its public address
+    pub metadata: Metadata,
+    /// The public's port of RTMP, when it is not that of the listener
+    pub rtmp_port: Option<u16>,
+    /// The public's port of HTTP, when it is not that of the listener
+    pub http_port: Option<u16>,
+    /// The port where something in front of this server speaks HTTPS
+    pub https_port: Option<u16>,
+    /// The share of new viewers
+    pub weight: Option<u16>,
+    /// What mirrors may announce
+    pub allow: Vec<Allowed>,
 }
 
 /// The log of a stream and how viewers join it.
@@ -349,6 +371,7 @@ impl Settings {
             },
             secret_file: None,
             mirror: None,
+            cluster: Cluster::default(),
             lack: None,
             relay: Relay {
                 log_bytes: LOG_BYTES,

@@ -363,6 +363,13 @@ fn numbers_have_bounds() {
         ("limits", "max_audio = \"16MiB\"", "limits.max_audio"),
         ("limits", "ping_after = \"60s\"", "limits.silence_timeout"),
         ("limits", "idle_timeout = \"0s\"", "limits.idle_timeout"),
+        ("limits", "max_viewers = 0", "limits.max_viewers"),
+        ("limits", "max_mbit_s = -1", "limits.max_mbit_s"),
+        ("cluster", "weight = 1001", "cluster.weight"),
+        ("cluster", "http_port = 0", "cluster.http_port"),
+        ("cluster", "host = \"http://x\"", "cluster.host"),
+        ("cluster", "metadata = \"https://x\"", "cluster.metadata"),
+        ("cluster", "allow = [\"a b\"]", "cluster.allow"),
         ("server", "threads = 0", "server.threads"),
         ("server", "stop_grace = \"2h\"", "server.stop_grace"),
         ("log", "level = \"loud\"", "log.level"),
@@ -496,7 +503,8 @@ mod documented {
         let mut documented: Vec<&str> = rows().into_iter().map(|(key, _)| key).collect();
         let mut known = Vec::new();
         for table in [
-            "", "listen", "publish", "play", "master", "mirror", "relay", "limits", "log", "server",
+            "", "listen", "publish", "play", "master", "mirror", "cluster", "relay", "limits",
+            "log", "server",
         ] {
             let header = if table.is_empty() {
                 String::new()
@@ -519,9 +527,10 @@ mod documented {
         assert_eq!(documented, known);
     }
 
-    fn known_tables() -> [&'static str; 9] {
+    fn known_tables() -> [&'static str; 10] {
         [
-            "listen", "publish", "play", "master", "mirror", "relay", "limits", "log", "server",
+            "listen", "publish", "play", "master", "mirror", "cluster", "relay", "limits", "log",
+            "server",
         ]
     }
 

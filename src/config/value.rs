@@ -157,6 +157,75 @@ impl FromStr for Threads {
     }
 }
 
+/// A number, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Most(pub(super) Option<u32>);
+
+impl FromStr for Most {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self(None));
+        }
+        text.parse::<u32>()
+            .ok()
+            .filter(|n| (1..=4_000_000).contains(n))
+            .map(|n| Self(Some(n)))
+            .ok_or_else(|| {
+                format!("{text:?} is no bound; write a number from 1 to 4000000, or \"unlimited\"")
+            })
+    }
+}
+
+/// Where a mirror asks for its public address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Metadata {
+    /// At the place where clouds have their metadata service, when the mirror is on a private network.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this `host:port`, in any case.
+    At(String),
+}
+
+impl FromStr for Metadata {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "off" => return Ok(Self::Off),
+            _ => {}
+        }
+        let wrong = || {
+            format!(
+                "{text:?} is no place of a metadata service; write \"auto\", \"off\" or \"http://169.254.169.254\""
+            )
+        };
+        let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        // It has the form of a master's address but for the port that goes without saying.
+        let with_port = match rest.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => rest.to_owned(),
+            _ => format!("{rest}:80"),
+        };
+        let place = format!("rtmp://{with_port}").parse::<MasterUrl>();
+        place.map(|p| Self::At(p.address())).map_err(|_| wrong())
+    }
+}
+
+impl fmt::Display for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Off => f.write_str("off"),
+            Self::At(address) => write!(f, "http://{address}"),
+        }
+    }
+}
+
 /// Splits `16MiB` into 16 and `MiB`; a space between the two is allowed.
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
@@ -215,6 +284,8 @@ deserialize_from_text! {
     Merge: "a length of time such as \"40ms\", or \"auto\"",
     Grace: "a length of time such as \"30s\", or \"unlimited\"",
     Threads: "\"auto\" or a number of threads",
+    Most: "a number, or \"unlimited\"",
+    Metadata: "\"auto\", \"off\" or the URL of a metadata service",
 }
 
 /// A list of strings; one string alone is a list of one, which is how the environment and flags

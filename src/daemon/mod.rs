@@ -261,7 +261,7 @@ impl Server {
         let mut asked = control::serve(self.control, &answers);
         let mut care = JoinSet::new();
         let control = Beat::default();
-        care.spawn(tick(Arc::clone(&self.parts.hub), control.clone()));
+        care.spawn(tick(self.parts.clone(), control.clone()));
         let watch = Care::new(
             Arc::clone(&running.shards),
             control,
@@ -297,19 +297,46 @@ impl Server {
     }
 }
 
-async fn tick(hub: Arc<Hub>, beat: Beat) {
+async fn tick(parts: Parts, beat: Beat) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent = Rate::new(parts.metrics.bytes_out(), Instant::now());
     loop {
         ticks.tick().await;
         beat.beat();
         let now = Instant::now();
-        for stream in hub.tick(now, &|_, waited| Some(bridge::waiting(waited))) {
+        let kbit = sent.kbit(parts.metrics.bytes_out(), now);
+        parts.cluster.tick(kbit, now);
+        for stream in parts
+            .hub
+            .tick(now, &|_, waited| Some(bridge::waiting(waited)))
+        {
             tracing::info!(
                 %stream, code = "ended", "the stream has ended: its source did not come back in time"
             );
         }
         tell_suppressed(now);
+    }
+}
+
+/// What a counter of bytes grows by.
+struct Rate {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Rate {
+    const fn new(bytes: u64, at: Instant) -> Self {
+        Self { bytes, at }
+    }
+
+    /// Kilobits a second since the last call.
+    fn kbit(&mut self, bytes: u64, now: Instant) -> u32 {
+        let ms = now.saturating_duration_since(self.at).as_millis().max(1);
+        let bits = u128::from(bytes.saturating_sub(self.bytes)).saturating_mul(8);
+        *self = Self::new(bytes, now);
+        // A bit for each millisecond is a kilobit a second.
+        u32::try_from(bits.checked_div(ms).unwrap_or(0)).unwrap_or(u32::MAX)
     }
 }
 

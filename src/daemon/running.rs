@@ -12,14 +12,16 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::reload::{Order, Outcome};
 use crate::auth::{NewRules, Policy};
-use crate::cluster::{Cluster, Link};
-use crate::config::{self, Change, Effect, Lack, Problem, Settings};
+use crate::cluster::address::Rules;
+use crate::cluster::{Capacity, Cluster, Link, Standing};
+use crate::config::{self, Change, Effect, Lack, Problem, Role, Settings};
 use crate::control::{Control, Reload};
 use crate::edge::{Edge, EdgeConfig, MASTER};
-use crate::http::{self, Missing, Web};
+use crate::http::{self, LastList, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::net::{Admission, AdmissionLimits, Bound, Door, Latency, Listener, Shards};
 use crate::relay::Hub;
+use crate::rtmp::mirror::host::Announcement;
 use crate::rtmp_server::{RtmpServer, Viewers};
 use crate::system;
 use crate::telemetry::health::Health;
@@ -219,12 +221,15 @@ impl Running {
     }
 
     fn note_port(&self) {
-        let rtmp = self
-            .listeners
-            .iter()
-            .find(|l| l.protocol == Protocol::Rtmp)
-            .map_or(0, |l| l.address.port());
-        self.rtmp_port.store(rtmp, Ordering::Relaxed);
+        let port = |protocol| {
+            let mut all = self.listeners.iter();
+            all.find(|l| l.protocol == protocol)
+                .map(|l| l.address.port())
+        };
+        let rtmp = port(Protocol::Rtmp);
+        self.rtmp_port.store(rtmp.unwrap_or(0), Ordering::Relaxed);
+        let standing = standing(&self.settings, rtmp, port(Protocol::Http));
+        self.parts.cluster.set_standing(standing);
         if let Some(control) = &self.asked {
             control.listens(self.addresses());
         }
@@ -356,12 +361,12 @@ impl Running {
                 }),
             }
         }
-        self.note_port();
         // What waits for the restart differs until then, and is told at each reload.
         new.log.format = self.settings.log.format;
         new.listen.control = self.settings.listen.control.clone();
         new.server.threads = self.settings.server.threads;
         self.settings = new;
+        self.note_port();
         self.link();
         for warning in warnings.iter().filter(|w| !self.warnings.contains(w)) {
             tracing::warn!("{warning}");
@@ -448,6 +453,37 @@ const fn viewers(settings: &Settings) -> Viewers {
     }
 }
 
+/// What the server is to the public, with these ports.
+fn standing(settings: &Settings, rtmp: Option<u16>, http: Option<u16>) -> Standing {
+    let cluster = &settings.cluster;
+    let public = settings.role != Role::Master;
+    Standing {
+        role: settings.role.as_str(),
+        public,
+        announcement: Announcement {
+            // A master's own is for its mirrors.
+            host: if public {
+                cluster.host.clone()
+            } else {
+                String::new()
+            },
+            ip: None,
+            rtmp: rtmp.map(|port| cluster.rtmp_port.unwrap_or(port)),
+            http: http.map(|port| cluster.http_port.unwrap_or(port)),
+            https: cluster.https_port,
+        },
+        capacity: Capacity {
+            viewers: settings.limits.max_viewers,
+            kbit: settings.limits.max_mbit_s.map(|n| n.saturating_mul(1000)),
+            weight: cluster.weight,
+        },
+        rules: Rules {
+            host: cluster.host.clone(),
+            allow: cluster.allow.clone(),
+        },
+    }
+}
+
 /// How many descriptors this process may have, once it has raised its limit as far as it may.
 pub(super) fn descriptors(settings: &Settings) -> io::Result<usize> {
     let wanted = settings
@@ -477,6 +513,8 @@ fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>) -> Web
     let rtmp_port = Arc::clone(rtmp_port);
     Web {
         hub: Arc::clone(&parts.hub),
+        cluster: Arc::clone(&parts.cluster),
+        last_list: LastList::default(),
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
         access: Box::new(move |peer| policy.may_read(peer)),

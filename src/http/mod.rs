@@ -4,6 +4,7 @@
 //! connection becomes an [`crate::net::Outlet`]. Any other request goes to hyper with the bytes read
 //! so far; a later request for a stream on the same connection comes back from there.
 
+mod cluster;
 mod flv;
 mod head;
 mod page;
@@ -22,8 +23,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+pub use self::cluster::LastList;
 use self::head::{BadHead, Head, Method, flv_stream};
 use self::pages::After;
+use crate::cluster::Cluster;
 use crate::limits::{HTTP_FAREWELL, HTTP_HEAD_TIMEOUT};
 use crate::media::{NameError, StreamName};
 use crate::net::{Admitted, Incoming, Outlet, Shard};
@@ -50,6 +53,10 @@ pub struct Web {
     pub hub: Arc<Hub>,
     /// What is counted, and the page of it.
     pub metrics: Arc<Metrics>,
+    /// The servers of the cluster.
+    pub cluster: Arc<Cluster>,
+    /// What players were told of them last.
+    pub last_list: LastList,
     /// Whether the server is ready.
     pub health: Arc<Health>,
     /// Who may use HTTP at all; on a master listed networks alone. Others get 403.

@@ -24,6 +24,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::cluster;
 use super::head::{Method, flv_stream, method_of};
 use super::page::{self, Links, POLICY, Row};
 use super::prefixed::Prefixed;
@@ -82,7 +83,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
 
 /// Our side of the connection.
 #[derive(Debug, Clone, Copy)]
-struct Local(SocketAddr);
+pub(super) struct Local(pub(super) SocketAddr);
 
 /// The request was for a stream: hyper ends without an answer and gives the socket back.
 #[derive(Debug, thiserror::Error)]
@@ -132,12 +133,17 @@ fn secure(fields: &mut HeaderMap) {
     set(header::CONTENT_SECURITY_POLICY, &POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(header::CACHE_CONTROL, "no-store");
+    // What may be kept for a moment says so itself.
+    if !fields.contains_key(header::CACHE_CONTROL) {
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 fn router(web: &Arc<Web>) -> Router {
     Router::new()
         .route("/", get(start))
+        .route("/cluster.json", get(cluster::list))
+        .route("/steering.json", get(cluster::steering))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .fallback(not_found)
@@ -184,7 +190,7 @@ async fn start(
 }
 
 /// An address as a URL has it.
-fn host(address: SocketAddr) -> String {
+pub(super) fn host(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),

@@ -171,7 +171,6 @@ impl Connection {
         let listing = Listing {
             path: cluster.path(),
             streams: streams.collect(),
-            mirrors: cluster.mirrors().into_iter().map(|(id, _)| id).collect(),
         };
         self.machine.call(mirror::STREAMS, vec![listing.to_value()]);
     }

@@ -1,7 +1,24 @@
 //! What one server knows of the others: its own id, the path up to the topmost master, its link to
-//! its master, and the mirrors connected to it now.
+//! its master, the mirrors connected to it now, and the hosts that the public may watch on.
 //!
-//! Nothing here is stored: a mirror is in the table for as long as its control connection lives.
+//! Nothing here is stored: a mirror is in the tables for as long as its control connection lives.
+//!
+//! ```text
+//!             what the master tells          +---------+
+//! master  ------------------------------->   |  Table  |  -> /cluster.json, steering, siblings
+//!         <-------------------------------   |         |
+//!             this server and those below    +---------+
+//!                                              ^     |
+//!                     what mirrors announce    |     v    all hosts
+//! ```
+
+pub mod address;
+mod gate;
+mod hosts;
+pub mod list;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,10 +26,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::limits::MAX_MIRRORS;
 use crate::relay::Wake;
+use crate::rtmp::mirror::host::Urls;
 
-/// Mirrors connected to one master at once; one more is refused.
-pub const MAX_MIRRORS: usize = 4096;
+pub use gate::{Capacity, Drain, Gate, Place, Refusal};
+pub use hosts::{Refused, Standing};
+pub use table::{Told, Toward};
 
 /// The state of a mirror's link to its master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +66,9 @@ pub struct Mirror {
 pub struct Cluster {
     id: String,
     version: AtomicU64,
+    gate: Arc<Gate>,
+    /// Numbers for the choice of a sibling.
+    picks: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -54,6 +77,10 @@ struct State {
     link: Link,
     above: Vec<String>,
     mirrors: BTreeMap<String, (u64, Mirror)>,
+    standing: Standing,
+    /// The address by which the master lists this server.
+    placed: Option<Urls>,
+    table: table::Table,
     wakers: Vec<(u64, Arc<dyn Wake>)>,
     /// Numbers of wakers and memberships.
     next: u64,
@@ -86,11 +113,16 @@ impl Cluster {
         Arc::new(Self {
             id,
             version: AtomicU64::new(0),
+            gate: Arc::default(),
+            picks: AtomicU64::new(0),
             state: Mutex::new(State {
                 master: None,
                 link,
                 above: Vec::new(),
                 mirrors: BTreeMap::new(),
+                standing: Standing::default(),
+                placed: None,
+                table: table::Table::default(),
                 wakers: Vec::new(),
                 next: 0,
             }),
@@ -109,6 +141,7 @@ impl Cluster {
             },
             None => Link::None,
         };
+        state.table.lose_master(now);
         if !std::mem::take(&mut state.above).is_empty() {
             self.changed(&state);
         }
@@ -137,8 +170,13 @@ impl Cluster {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a listing shows is different.
     fn changed(&self, state: &State) {
         self.version.fetch_add(1, Ordering::AcqRel);
+        Self::wake(state);
+    }
+
+    fn wake(state: &State) {
         for (_, waker) in &state.wakers {
             waker.wake();
         }
@@ -200,7 +238,8 @@ impl Cluster {
         }
         let number = state.number();
         state.mirrors.insert(id.to_owned(), (number, mirror));
-        self.changed(&state);
+        // Of those that it takes the place of, its older connection learns so.
+        Self::wake(&state);
         Ok(Membership {
             cluster: Arc::clone(self),
             id: id.to_owned(),
@@ -253,7 +292,9 @@ impl Drop for Membership {
         let held = state.mirrors.get(&self.id);
         if held.is_some_and(|(number, _)| *number == self.number) {
             state.mirrors.remove(&self.id);
-            self.cluster.changed(&state);
+        }
+        if state.table.drop_via(self.number) {
+            Cluster::wake(&state);
         }
     }
 }
@@ -267,105 +308,5 @@ pub struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.cluster.lock().wakers.retain(|(k, _)| *k != self.key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn mirror() -> Mirror {
-        Mirror {
-            peer: "127.0.0.1:4000".parse().unwrap(),
-            since: Instant::now(),
-        }
-    }
-
-    #[test]
-    fn a_mirror_is_there_as_long_as_its_connection() {
-        let cluster = Cluster::new("m".into(), false, Instant::now());
-        let count = Arc::new(Count::default());
-        let watch = cluster.watch(count.clone());
-        let member = cluster.join("a", mirror()).unwrap();
-        assert!(!member.is_replaced());
-        let again = cluster.join("a", mirror()).unwrap();
-        assert!(member.is_replaced(), "the newer connection has its place");
-        drop(member);
-        assert_eq!(cluster.mirrors().len(), 1);
-        drop(again);
-        assert!(cluster.mirrors().is_empty());
-        assert_eq!(count.0.load(Ordering::Relaxed), 3);
-        drop(watch);
-        let _again = cluster.join("a", mirror()).unwrap();
-        assert_eq!(
-            count.0.load(Ordering::Relaxed),
-            3,
-            "nobody watches any more"
-        );
-    }
-
-    #[test]
-    fn the_table_is_bounded() {
-        let cluster = Cluster::new("m".into(), false, Instant::now());
-        let members: Vec<_> = (0..MAX_MIRRORS)
-            .map(|n| cluster.join(&n.to_string(), mirror()).unwrap())
-            .collect();
-        assert_eq!(cluster.join("one more", mirror()).err(), Some(Full));
-        drop(members);
-        assert!(cluster.join("one more", mirror()).is_ok());
-    }
-
-    #[test]
-    fn a_server_that_is_its_own_master_is_noticed() {
-        let cluster = Cluster::new("b".into(), true, Instant::now());
-        assert!(!cluster.set_above(&["a".into()]));
-        assert_eq!(cluster.path(), ["a", "b"]);
-        assert!(cluster.set_above(&["a".into(), "b".into()]));
-        assert_eq!(cluster.path(), ["a", "b"], "a loop changes nothing");
-    }
-
-    #[test]
-    fn another_master_has_said_nothing_yet() {
-        let start = Instant::now();
-        let cluster = Cluster::new("b".into(), true, start);
-        cluster.set_above(&["a".into()]);
-        cluster.link_up(start);
-        let version = cluster.version();
-        cluster.set_master(None, None, start);
-        assert_eq!(
-            (cluster.link(), cluster.path()),
-            (Link::None, vec!["b".to_owned()])
-        );
-        assert_ne!(cluster.version(), version, "the mirrors below are told");
-        cluster.set_master(Some("rtmp://c".into()), Some("not tried yet"), start);
-        assert!(matches!(cluster.link(), Link::Down { .. }));
-        assert_eq!(cluster.master().as_deref(), Some("rtmp://c"));
-    }
-
-    #[test]
-    fn an_outage_keeps_its_beginning() {
-        let start = Instant::now();
-        let cluster = Cluster::new("b".into(), true, start);
-        let later = start + std::time::Duration::from_secs(5);
-        cluster.link_down(later, "refused");
-        assert_eq!(
-            cluster.link(),
-            Link::Down {
-                since: start,
-                error: "refused".into()
-            }
-        );
-        cluster.link_up(later);
-        assert_eq!(cluster.link(), Link::Up { since: later });
     }
 }

@@ -9,7 +9,10 @@
 //!    *pull*, on which the master sends an [`EpochMark`] ahead of the frames of each epoch.
 //!
 //! Images are baked months before an event, so both sides ignore fields and commands that they do
-//! not know, and a field that is missing has a meaning.
+//! not know, and a field that is missing has a meaning. What a mirror tells of itself, and its master of
+//! all hosts, is [`host`].
+
+pub mod host;
 
 use crate::amf::{Value, object};
 
@@ -41,10 +44,8 @@ pub const MAX_DEPTH: usize = 8;
 /// Streams in one listing; the rest is left out.
 pub const MAX_LISTED: usize = 256;
 /// Bytes of all names in one listing, so that it fits into [`MAX_COMMAND`](crate::limits::MAX_COMMAND)
-/// with room for the rest: an entry costs some 40 bytes beside its names, a mirror's id 35.
+/// with room for the rest: an entry costs some 40 bytes beside its names.
 pub const MAX_LISTED_BYTES: usize = 16 * 1024;
-/// Mirrors in one listing; the rest is left out.
-pub const MAX_LISTED_MIRRORS: usize = 512;
 /// Length of an id or a nonce: 128 bits in hexadecimal.
 pub const ID_LENGTH: usize = 32;
 
@@ -163,8 +164,6 @@ pub struct Listing {
     pub path: Vec<String>,
     /// All streams there are.
     pub streams: Vec<Listed>,
-    /// The ids of the mirrors that are connected.
-    pub mirrors: Vec<String>,
 }
 
 impl Listing {
@@ -191,14 +190,6 @@ impl Listing {
             ("v", VERSION.into()),
             ("path", to_list(&self.path)),
             ("streams", Value::StrictArray(streams.collect())),
-            (
-                "mirrors",
-                to_list(
-                    self.mirrors
-                        .get(..MAX_LISTED_MIRRORS)
-                        .unwrap_or(&self.mirrors),
-                ),
-            ),
         ])
     }
 
@@ -218,7 +209,6 @@ impl Listing {
         Some(Self {
             path: id_list(value, "path", MAX_DEPTH.saturating_add(1)),
             streams: streams.iter().take(MAX_LISTED).filter_map(entry).collect(),
-            mirrors: id_list(value, "mirrors", MAX_LISTED_MIRRORS),
         })
     }
 }
@@ -303,7 +293,6 @@ mod tests {
                 name: "event".into(),
                 live: false,
             }],
-            mirrors: vec![id('a')],
         };
         assert_eq!(Listing::from_value(&listing.to_value()), Some(listing));
         let mark = EpochMark {
@@ -331,7 +320,6 @@ mod tests {
         let listing = Listing::from_value(&value).unwrap();
         assert_eq!(listing.streams.len(), 1);
         assert!(listing.streams[0].live);
-        assert!(listing.mirrors.is_empty());
     }
 
     #[test]
@@ -397,14 +385,12 @@ mod tests {
         };
         let many = Listing {
             streams: vec![wide; MAX_LISTED],
-            mirrors: vec![id('a'); MAX_LISTED_MIRRORS + 1],
             path: vec![id('b'); MAX_DEPTH],
         };
         let call = crate::rtmp::command::Command::notice(STREAMS, vec![many.to_value()]);
         let bytes = call.encode(crate::rtmp::message::kind::COMMAND_AMF0);
         assert!(bytes.len() < crate::limits::MAX_COMMAND, "{}", bytes.len());
         let back = Listing::from_value(&many.to_value()).unwrap();
-        assert_eq!(back.mirrors.len(), MAX_LISTED_MIRRORS);
         assert!(!back.streams.is_empty());
     }
 }

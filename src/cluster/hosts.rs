@@ -1,0 +1,326 @@
+//! The hosts that the public may watch on: what this server is among them, and what it knows of them.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::address::{self, Rules};
+use super::list::{self, Page};
+use super::{Capacity, Cluster, Drain, Link, Membership, Place, Refusal, State, Told, Toward};
+use crate::rtmp::mirror::host::{Announcement, Host, HostState, Hosts, Load, Urls};
+
+/// What a server is to the public.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// `standalone`, `master` or `mirror`
+    pub role: &'static str,
+    /// Whether the public watches here; not on a master.
+    pub public: bool,
+    /// Where it is.
+    pub announcement: Announcement,
+    /// What it can carry.
+    pub capacity: Capacity,
+    /// Where the mirrors below may be.
+    pub rules: Rules,
+}
+
+/// A viewer who is not taken, and where to go instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// Why.
+    pub why: Refusal,
+    /// A host that takes viewers, when there is one.
+    pub sibling: Option<Box<Host>>,
+}
+
+impl State {
+    /// Puts this server into the table as it is now.
+    fn refresh_own(&mut self, id: &str, load: Load) -> bool {
+        let own = self.standing.public.then(|| Host {
+            id: id.to_owned(),
+            // What the master made of it is what all others see.
+            urls: self
+                .placed
+                .clone()
+                .or_else(|| own_urls(&self.standing.announcement))
+                .unwrap_or_default(),
+            load,
+        });
+        self.table.set_own(own)
+    }
+}
+
+/// Where a server is that nobody else looks at.
+fn own_urls(announcement: &Announcement) -> Option<Urls> {
+    let literal = announcement.host.parse().ok();
+    address::urls(announcement, literal.or(announcement.ip))
+}
+
+impl Cluster {
+    /// What this server is to the public from now on.
+    pub fn set_standing(&self, mut standing: Standing) {
+        self.gate.set_capacity(standing.capacity);
+        let mut state = self.lock();
+        // What the cloud told is no setting.
+        standing.announcement.ip = state.standing.announcement.ip;
+        if state.standing.announcement != standing.announcement {
+            state.placed = None;
+        }
+        state.standing = standing;
+        self.refresh(&mut state);
+    }
+
+    /// The public address, as the cloud tells it.
+    pub fn set_public_ip(&self, ip: Option<IpAddr>) {
+        let mut state = self.lock();
+        if state.standing.announcement.ip != ip {
+            state.standing.announcement.ip = ip;
+            state.placed = None;
+            self.refresh(&mut state);
+        }
+    }
+
+    /// What went out in the last second, kbit/s; to be called about once a second.
+    pub fn tick(&self, sent_kbit: u32, now: Instant) {
+        self.gate.set_sent(sent_kbit);
+        let mut state = self.lock();
+        if state.table.tick(now) {
+            Self::wake(&state);
+        }
+        self.refresh(&mut state);
+    }
+
+    fn refresh(&self, state: &mut State) {
+        if state.refresh_own(&self.id, self.gate.load()) {
+            Self::wake(state);
+        }
+    }
+
+    /// What this server announces to its master.
+    #[must_use]
+    pub fn own(&self) -> (Announcement, Load) {
+        (self.lock().standing.announcement.clone(), self.gate.load())
+    }
+
+    /// This server as the list has it; nothing on a master.
+    #[must_use]
+    pub fn own_host(&self) -> Option<Host> {
+        self.lock().table.get(&self.id).cloned()
+    }
+
+    /// All hosts of which it is known where they are, those that take viewers first.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Host> {
+        let state = self.lock();
+        let known = state.table.hosts().filter(|h| !h.urls.is_empty());
+        let mut hosts: Vec<Host> = known.cloned().collect();
+        drop(state);
+        list::sort(&mut hosts);
+        hosts
+    }
+
+    /// How many hosts there are, whether it is known where they are or not.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.lock().table.len()
+    }
+
+    /// A number that changes with the hosts.
+    #[must_use]
+    pub fn hosts_version(&self) -> u64 {
+        self.lock().table.version()
+    }
+
+    /// The body of `/cluster.json`. `here` is where whoever asks has found this server, for one that does
+    /// not know it.
+    #[must_use]
+    pub fn render(&self, here: Option<&Urls>, wall_ms: u64, now: Instant) -> String {
+        let mut hosts = self.hosts();
+        let own = self.own_host().filter(|own| own.urls.is_empty());
+        if let (Some(own), Some(here)) = (own, here) {
+            hosts.push(Host {
+                urls: here.clone(),
+                ..own
+            });
+            list::sort(&mut hosts);
+        }
+        let stale = match self.link() {
+            Link::Down { since, .. } => Some(now.saturating_duration_since(since).as_secs()),
+            Link::None | Link::Up { .. } => None,
+        };
+        let role = self.lock().standing.role;
+        list::render(&Page {
+            id: &self.id,
+            role,
+            wall_ms,
+            stale,
+            hosts: &hosts,
+        })
+    }
+
+    /// The steering document for an HLS player; see [`list::steering`].
+    #[must_use]
+    pub fn steering(&self, pathway: Option<&str>, secure: bool) -> String {
+        let mut hosts = self.hosts();
+        if let Some(own) = self.own_host().filter(|own| own.urls.is_empty()) {
+            hosts.push(own);
+        }
+        list::steering(&hosts, &self.id, pathway, secure, |rest| {
+            self.pick(rest.iter().map(|h| h.load.weight)).unwrap_or(0)
+        })
+    }
+
+    /// The role, as the configuration spells it.
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        self.lock().standing.role
+    }
+
+    /// What `mirror.sibling` and the redirects name: another host that takes viewers and that `usable`
+    /// agrees to, drawn by weight.
+    #[must_use]
+    pub fn sibling(&self, usable: impl Fn(&Host) -> bool) -> Option<Host> {
+        let state = self.lock();
+        let ready = |h: &&Host| {
+            h.load.state == HostState::Ready && h.id != self.id && !h.urls.is_empty() && usable(h)
+        };
+        let others: Vec<&Host> = state.table.hosts().filter(ready).collect();
+        let index = self.pick(others.iter().map(|h| h.load.weight))?;
+        others.get(index).map(|host| (*host).clone())
+    }
+
+    /// Draws an index by weight. Not random enough for secrets; even enough for viewers.
+    fn pick(&self, weights: impl Iterator<Item = u16> + Clone) -> Option<usize> {
+        let total: u64 = weights.clone().map(u64::from).sum();
+        let mut left = mix(self.picks.fetch_add(1, Ordering::Relaxed)).checked_rem(total)?;
+        for (index, weight) in weights.enumerate() {
+            match left.checked_sub(u64::from(weight)) {
+                Some(rest) => left = rest,
+                None => return Some(index),
+            }
+        }
+        None
+    }
+
+    /// Takes one more viewer, of a stream of so many kbit/s, until the place is dropped.
+    ///
+    /// # Errors
+    /// [`Refused`]: why not, and who takes viewers instead.
+    pub fn admit(&self, kbit: u64) -> Result<Place, Refused> {
+        let kbit = u32::try_from(kbit).unwrap_or(u32::MAX);
+        self.gate.admit(kbit).map_err(|why| Refused {
+            why,
+            sibling: self.sibling(|_| true).map(Box::new),
+        })
+    }
+
+    /// Whether a viewer would be taken now.
+    ///
+    /// # Errors
+    /// As [`Cluster::admit`].
+    pub fn would_admit(&self) -> Result<(), Refused> {
+        self.admit(0).map(drop)
+    }
+
+    /// Takes no new viewers, and tells so. A deadline that is set anew counts.
+    pub fn drain(&self, deadline: Instant, now: Instant) {
+        self.gate.drain(deadline, now);
+        self.refresh(&mut self.lock());
+    }
+
+    /// Takes viewers again; whether it had not.
+    pub fn undrain(&self) -> bool {
+        let was = self.gate.undrain();
+        self.refresh(&mut self.lock());
+        was
+    }
+
+    /// The drain that goes on.
+    #[must_use]
+    pub fn draining(&self) -> Option<Drain> {
+        self.gate.draining()
+    }
+
+    /// What the server carries.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.gate.load()
+    }
+
+    /// One message of what is new to somebody who was told up to there; there may be more.
+    #[must_use]
+    pub fn news(&self, told: &mut Told, toward: Toward, loads: bool) -> Option<Hosts> {
+        self.lock().table.news(told, toward, loads)
+    }
+
+    /// What the master tells of the hosts. Nothing of it changes what comes from below.
+    pub fn take_hosts(&self, told: &Hosts, now: Instant) {
+        let mut state = self.lock();
+        let master = state.above.last().cloned();
+        let (urgent, placed) = state.table.take(told, master.as_deref(), now);
+        if urgent {
+            Self::wake(&state);
+        }
+        if let Some(placed) = placed
+            && state.placed.as_ref() != Some(&placed)
+        {
+            state.placed = Some(placed);
+            self.refresh(&mut state);
+        }
+    }
+}
+
+impl Membership {
+    /// What the mirror of this connection tells of itself and of the hosts below it; `seen` is where it
+    /// comes from. Gives what was not taken over, in words for the log, at most one.
+    pub fn take_hosts(&self, told: &Hosts, seen: IpAddr) -> Option<String> {
+        let seen = seen.to_canonical();
+        let mut state = self.cluster.lock();
+        let mut urgent = false;
+        let mut objection = None;
+        if told.start {
+            urgent |= state.table.drop_via(self.number);
+        }
+        for id in &told.gone {
+            urgent |= state.table.drop_below(id, self.number);
+        }
+        if let Some((announcement, load)) = &told.own {
+            let placed = address::place(announcement, seen, &state.standing.rules);
+            objection = placed.objection;
+            urgent |= match placed.urls {
+                Some(urls) => {
+                    let host = Host {
+                        id: self.id.clone(),
+                        urls,
+                        load: *load,
+                    };
+                    state.table.put_below(host, self.number)
+                }
+                None => state.table.drop_below(&self.id, self.number),
+            };
+        }
+        for host in told.hosts.iter().filter(|h| h.id != self.id) {
+            match address::passes(&host.urls, seen, &state.standing.rules) {
+                Ok(()) if host.urls.is_empty() => {}
+                Ok(()) => urgent |= state.table.put_below(host.clone(), self.number),
+                Err(why) => {
+                    urgent |= state.table.drop_below(&host.id, self.number);
+                    objection.get_or_insert(why);
+                }
+            }
+        }
+        if urgent {
+            Cluster::wake(&state);
+        }
+        objection
+    }
+}
+
+/// The finishing step of `SplitMix64`: neighbouring numbers come out far from each other.
+const fn mix(n: u64) -> u64 {
+    let n = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
