@@ -204,6 +204,8 @@ pub const READ_TURN: usize = 256 * 1024;
 pub const NOTSENT_LOWAT: u32 = 128 * 1024;
 /// Bytes of a peer's text in one log field.
 pub const MAX_LOG_FIELD: usize = 128;
+/// A sentence of the server that `status` and `ctl` show, bytes: what a peer said is a part of it at most.
+pub const MAX_SHOWN_SENTENCE: usize = 1024;
 
 /// Mirrors connected to one master at once, and hosts in the table of a cluster; one more is refused.
 pub const MAX_MIRRORS: usize = 4096;

@@ -2,7 +2,7 @@
 //! could use to write on the terminal.
 
 use crate::control::model::{Answer, Health, Kicked, Master, Mirror, Stream, Viewer, Watching};
-use crate::telemetry::logging::Escaped;
+use crate::telemetry::logging::{Escaped, Sentence};
 use crate::telemetry::words::count;
 
 /// How a column is aligned.
@@ -89,13 +89,18 @@ pub(super) fn overview(answer: &Answer) -> Vec<String> {
             "NOT HEALTHY"
         },
     ));
-    lines.extend(health.troubles.iter().map(|t| item("trouble", &text(t))));
+    lines.extend(
+        health
+            .troubles
+            .iter()
+            .map(|t| item("trouble", &sentence(t))),
+    );
     let listeners: Vec<String> = status
         .listeners
         .iter()
         .map(|l| format!("{} {}", l.protocol, l.address))
         .collect();
-    lines.push(item("listens on", &text(&listeners.join(", "))));
+    lines.push(item("listens on", &sentence(&listeners.join(", "))));
     if let Some(master) = &status.master {
         lines.push(item("master", &link(master, answer.at_ms)));
     }
@@ -138,7 +143,7 @@ fn watching(viewers: Watching) -> String {
 fn link(master: &Master, now: u64) -> String {
     let since = master.since_ms.map(|at| span(now.saturating_sub(at)));
     let since = since.unwrap_or_default();
-    let error = text(master.error.as_deref().unwrap_or_default());
+    let error = sentence(master.error.as_deref().unwrap_or_default());
     let what = match master.state.as_str() {
         "up" => format!("linked for {since}"),
         "down" => format!("NO LINK for {since}: {error}"),
@@ -276,7 +281,7 @@ pub(super) fn health(health: &Health) -> Vec<String> {
     if health.healthy {
         return vec!["healthy".to_owned()];
     }
-    health.troubles.iter().map(|t| text(t)).collect()
+    health.troubles.iter().map(|t| sentence(t)).collect()
 }
 
 /// `ctl kick`.
@@ -296,6 +301,11 @@ pub(super) fn kicked(kicked: &Kicked) -> String {
 /// Text that may come from a peer.
 fn text(text: &str) -> String {
     Escaped(text).to_string()
+}
+
+/// What the server says itself, and may have what a peer said in it.
+fn sentence(text: &str) -> String {
+    Sentence(text).to_string()
 }
 
 /// `5s`, `12m5s`, `3h12m`, `4d3h`.
@@ -395,6 +405,18 @@ mod tests {
         assert_eq!(mbit(Some(2512)), "2.51");
         assert_eq!(mbit(None), "-");
         assert_eq!([lag(999), lag(1250)], ["999 ms", "1.2 s"]);
+    }
+
+    #[test]
+    fn what_is_to_be_done_is_not_cut_off() {
+        let trouble = format!("master: {} and reload", "x".repeat(300));
+        let sick = Health {
+            healthy: false,
+            troubles: vec![trouble.clone(), "\x1b[2J".repeat(1000)],
+        };
+        let lines = health(&sick);
+        assert_eq!(lines[0], trouble);
+        assert!(lines[1].len() < 2000 && !lines[1].contains('\x1b'));
     }
 
     #[test]

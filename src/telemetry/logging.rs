@@ -20,7 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use super::journal::{self, Journal};
-use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS};
+use crate::limits::{MAX_LOG_FIELD, MAX_LOG_LINES, MAX_LOG_REASONS, MAX_SHOWN_SENTENCE};
 
 /// A peer's text for a log field: control characters, quotes, backslashes and what is not UTF-8
 /// appear as `\xNN`, and no more than [`MAX_LOG_FIELD`] bytes of it appear at all.
@@ -29,13 +29,13 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0.as_bytes(), f)
+        escape(self.0.as_bytes(), MAX_LOG_FIELD, f)
     }
 }
 
 impl fmt::Debug for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0.as_bytes(), f)
+        escape(self.0.as_bytes(), MAX_LOG_FIELD, f)
     }
 }
 
@@ -45,19 +45,29 @@ pub struct EscapedBytes<'a>(pub &'a [u8]);
 
 impl fmt::Display for EscapedBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0, f)
+        escape(self.0, MAX_LOG_FIELD, f)
     }
 }
 
 impl fmt::Debug for EscapedBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0, f)
+        escape(self.0, MAX_LOG_FIELD, f)
     }
 }
 
-/// Writes at most [`MAX_LOG_FIELD`] bytes, `...` at the end when that was not all.
-fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut room = MAX_LOG_FIELD.saturating_sub("...".len());
+/// Like [`Escaped`], for a sentence of the server that may have a peer's words in it.
+#[derive(Clone, Copy)]
+pub struct Sentence<'a>(pub &'a str);
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0.as_bytes(), MAX_SHOWN_SENTENCE, f)
+    }
+}
+
+/// Writes at most this many bytes, `...` at the end when that was not all.
+fn escape(bytes: &[u8], most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut room = most.saturating_sub("...".len());
     let mut put = |piece: &str, f: &mut fmt::Formatter<'_>| -> Result<bool, fmt::Error> {
         match room.checked_sub(piece.len()) {
             Some(rest) => {
@@ -182,7 +192,12 @@ pub fn tell_suppressed(now: Instant) {
         .get_or_insert_default()
         .overdue(now);
     for (reason, suppressed) in overdue {
-        tracing::warn!(reason, suppressed, "suppressed {suppressed} lines");
+        tracing::warn!(
+            code = "suppressed",
+            reason,
+            suppressed,
+            "suppressed {suppressed} lines"
+        );
     }
 }
 
@@ -197,7 +212,12 @@ pub fn limited(reason: &'static str, now: Instant, write: impl FnOnce()) {
     match pass {
         Pass::Yes => write(),
         Pass::After(suppressed) => {
-            tracing::warn!(reason, suppressed, "suppressed {suppressed} lines");
+            tracing::warn!(
+                code = "suppressed",
+                reason,
+                suppressed,
+                "suppressed {suppressed} lines"
+            );
             write();
         }
         Pass::No => {}
