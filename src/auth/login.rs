@@ -87,7 +87,7 @@ impl Logins {
     ) -> Result<Arc<str>, (String, Reason)> {
         let mut random = [0; 16];
         if let Err(e) = getrandom::fill(&mut random) {
-            tracing::error!(reason = "login-unavailable", "{}", no_random(&e));
+            tracing::error!(code = "login-unavailable", "{}", no_random(&e));
             return Err((adobe::AUTH_FAILED.to_owned(), Reason::LoginUnavailable));
         }
         let mut known = lock(&self.known);
@@ -109,13 +109,18 @@ impl Logins {
         match Users::read_stamped(path) {
             Ok((users, warning, stamp)) => {
                 if let Some(warning) = warning {
-                    tracing::warn!("{warning}");
+                    tracing::warn!(code = "users", "{warning}");
                 }
-                tracing::info!(users = users.len(), "read {} again", path.display());
+                tracing::info!(
+                    code = "users",
+                    users = users.len(),
+                    "read {} again",
+                    path.display()
+                );
                 known.users = users;
                 known.stamp = Some(stamp);
             }
-            Err(e) => tracing::error!("the users stay as they were: {e}"),
+            Err(e) => tracing::error!(code = "users", "the users stay as they were: {e}"),
         }
     }
 }
@@ -185,18 +190,18 @@ impl Outcome {
                     "no such user"
                 };
                 limited("login-failed", now, || {
-                    tracing::warn!(%peer, user = %Escaped(user), failures, pause_s, "login failed: {why}");
+                    tracing::warn!(%peer, user = %Escaped(user), code = "login-failed", failures, pause_s, "login failed: {why}");
                 });
                 failed(Reason::LoginFailed)
             }
             Self::Stale { error, failures } => {
                 limited("login-failed", now, || {
-                    tracing::warn!(%peer, user = %Escaped(user), failures, "login failed: {error}");
+                    tracing::warn!(%peer, user = %Escaped(user), code = "login-failed", failures, "login failed: {error}");
                 });
                 failed(Reason::LoginFailed)
             }
             Self::Blocked { seconds } => {
-                tracing::debug!(%peer, user = %Escaped(user), seconds, "login not looked at: too many failures before");
+                tracing::debug!(%peer, user = %Escaped(user), code = "login-blocked", seconds, "login not looked at: too many failures before");
                 failed(Reason::LoginBlocked)
             }
         }

@@ -107,21 +107,21 @@ async fn answer(control: &Control, request: &[u8], by: &str) -> Answer {
     if verb == Verb::Reload {
         tracing::info!(
             code = "control",
-            uid = by,
-            "asked to read the configuration again"
+            uid = %by,
+            "asked over the control socket to read the configuration again"
         );
     }
     let answer = control.answer(verb).await;
     match (kick, &answer.error, &answer.kicked) {
         (true, Some(error), _) => {
             tracing::warn!(
-                code = "control-refused", uid = by, verb = "kick", reason = %error.code,
+                code = "control-refused", uid = %by, verb = "kick", reason = %error.code,
                 "an operator's wish was not done: {error}"
             );
         }
         (true, None, Some(kicked)) => {
             tracing::warn!(
-                code = "kicked", uid = by, id = kicked.id, peer = %kicked.peer,
+                code = "kicked", uid = %by, id = kicked.id, peer = %kicked.peer,
                 published = %kicked.published.join(" "), played = %kicked.played.join(" "),
                 "an operator ended a connection"
             );

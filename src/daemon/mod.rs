@@ -371,7 +371,7 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     server.give_control(&plan);
     plan.apply()?;
     for warning in loaded.warnings.into_iter().chain(overruled) {
-        tracing::warn!("{warning}");
+        tracing::warn!(code = "configuration", "{warning}");
     }
     for warning in plan.unreadable(&server.settings) {
         tracing::warn!(code = "unreadable", "{warning}");

@@ -369,7 +369,7 @@ impl Running {
         self.note_port();
         self.link();
         for warning in warnings.iter().filter(|w| !self.warnings.contains(w)) {
-            tracing::warn!("{warning}");
+            tracing::warn!(code = "configuration", "{warning}");
         }
         self.warnings = warnings.to_vec();
         Ok(changes)

@@ -433,7 +433,7 @@ impl Shard {
 
 fn lost(shard: usize, metrics: &Metrics) {
     metrics.panics.inc();
-    tracing::error!(shard, "a task was lost to a defect");
+    tracing::error!(shard, code = "defect", "a task was lost to a defect");
 }
 
 /// One connection in the load of its shard.

@@ -133,7 +133,7 @@ impl Connection {
     ) -> Option<Self> {
         let random = random()
             .inspect_err(|error| {
-                tracing::error!(%error, "the system gives no random bytes; connection dropped");
+                tracing::error!(%error, code = "no-random", "the system gives no random bytes; connection dropped");
             })
             .ok()?;
         let socket = TcpStream::from_std(incoming.socket).ok()?;

@@ -112,7 +112,7 @@ impl Connection {
                             extra.push((mirror::FIELD.to_owned(), welcome.to_value()));
                         }
                         Err(error) => {
-                            tracing::error!(%error, "the system gives no random bytes; mirror not served");
+                            tracing::error!(%error, code = "no-random", "the system gives no random bytes; mirror not served");
                         }
                     }
                 }

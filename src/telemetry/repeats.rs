@@ -57,7 +57,7 @@ pub fn repeated(reason: &'static str, peer: IpAddr, now: Instant, write: impl Fn
     match pass {
         Pass::Yes => limited(reason, now, write),
         Pass::After(suppressed) => limited(reason, now, || {
-            tracing::warn!(reason, %peer, suppressed, "suppressed {suppressed} lines");
+            tracing::warn!(code = "suppressed", reason, %peer, suppressed, "suppressed {suppressed} lines");
             write();
         }),
         Pass::No => {}
