@@ -146,7 +146,8 @@ impl Inherited {
             ControlAt::Path(path) if !self.control.is_empty() => Some(format!(
                 "listen.control says {}, but crtmpserver-control.socket gave its own, and that counts; \
                  to change it: `systemctl edit crtmpserver-control.socket`, lines [Socket] \
-                 ListenStream= ListenStream={}",
+                 ListenStream= ListenStream={}, then `systemctl stop crtmpserver.service \
+                 crtmpserver-control.socket; systemctl start crtmpserver.service`",
                 path.display(),
                 path.display()
             )),
@@ -247,7 +248,7 @@ fn overruled(name: &'static str, said: &[SocketAddr], given: &[SocketAddr]) -> O
         format!("`systemctl disable --now {unit}` takes them away")
     } else {
         format!(
-            "to change them: `systemctl edit {unit}`, lines [Socket] ListenStream={lines}, then `systemctl stop crtmpserver; systemctl restart {unit}; systemctl start crtmpserver`"
+            "to change them: `systemctl edit {unit}`, lines [Socket] ListenStream={lines}, then `systemctl stop crtmpserver.service {unit}; systemctl start crtmpserver.service`"
         )
     };
     Some(format!(

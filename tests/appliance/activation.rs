@@ -34,6 +34,14 @@ pub(crate) fn from_cold(world: &World) {
     let knocks = knocking.stop();
     assert!(knocks.made > 50 && knocks.refused.is_empty(), "{knocks:?}");
 
+    // Stopped with its sockets it is gone, whoever knocks.
+    machine.ok("systemctl stop crtmpserver.service 'crtmpserver*.socket'");
+    assert!(!machine.reachable(1935) && !machine.reachable(8080));
+    machine.ok("! systemctl is-active crtmpserver.service && ! crtmpserver status");
+    machine.ok("systemctl start crtmpserver.service");
+    machine.wait_serving();
+    machine.ok("crtmpserver status");
+
     // After a boot it runs by itself: a mirror must find its master without a viewer.
     machine.ok("systemctl is-enabled crtmpserver.service");
 }
@@ -62,6 +70,19 @@ pub(crate) fn whatever_subset(world: &World) {
         said.contains("systemctl edit crtmpserver-http.socket"),
         "{said}"
     );
+
+    // What it says to type works.
+    let (_, typed) = said.split_once("lines [Socket] ").unwrap();
+    let (lines, typed) = typed.split_once(", then `").unwrap();
+    let (commands, _) = typed.split_once('`').unwrap();
+    let lines = lines.replace(' ', "\n");
+    machine.write(
+        "/etc/systemd/system/crtmpserver-http.socket.d/override.conf",
+        &format!("[Socket]\n{lines}\n"),
+    );
+    machine.ok(&format!("systemctl daemon-reload; {commands}"));
+    assert!(machine.reachable(8888) && !machine.reachable(8080));
+    machine.ok("systemctl is-active crtmpserver-http.socket");
 
     // Without any socket unit it is a server as any other.
     machine.ok(
