@@ -64,6 +64,12 @@ pub(crate) fn by_name_and_it_serves(world: &World) {
     let answer = machine.ok("crtmpserver status --json");
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["health"]["healthy"], true, "{answer}");
+    machine.ok(
+        "cd /usr/share && test -s bash-completion/completions/crtmpserver &&
+         test -s zsh/vendor-completions/_crtmpserver && test -s fish/vendor_completions.d/crtmpserver.fish &&
+         test -s doc/crtmpserver-common/README.md && cd doc/crtmpserver-common/examples &&
+         for role in master mirror; do crtmpserver check $role.toml 2>&1 | grep -q $role; done",
+    );
     assert!(
         machine
             .ok("man -w 8 crtmpserver; man -w 5 crtmpserver.toml; man -w 1 crtmpserver-ctl")
@@ -133,6 +139,45 @@ fn units_hold(machine: &Machine<'_>) {
     assert_eq!(machine.ok(verify), "");
 }
 
+/// As an operator hosts them: with a key of one's own, a file or one of the user's ring.
+pub(crate) fn a_repository_has_the_key_that_it_is_given(world: &World) {
+    // The path of its agent's socket has to be short.
+    let folder = tempfile::tempdir().unwrap();
+    let ring = folder.path();
+    let key = world.path("key.asc");
+    let script = "chmod 700 \"$GNUPGHOME\"
+        gpg --batch --quiet --passphrase '' --quick-generate-key 'me <me@example.org>' ed25519 sign 1d
+        gpg --batch --quiet --armor --export-secret-keys >\"$1\"
+        gpg --batch --list-keys --with-colons | awk -F: '$1 == \"fpr\" { print $10; exit }'";
+    let mut command = Command::new("sh");
+    command.args(["-ec", script, "sh"]).arg(&key);
+    let fingerprint = run(world, "key", command.env("GNUPGHOME", ring));
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/apt-repository");
+    for (name, key, ring) in [
+        ("named", fingerprint.trim(), ring),
+        ("file", key.to_str().unwrap(), &folder.path().join("none")),
+    ] {
+        let folder = world.path(name);
+        let mut command = Command::new(program);
+        command
+            .arg(&folder)
+            .args(["--key", key, "--suite", "event"])
+            .args(files(&Image::get().packages))
+            .env("GNUPGHOME", ring);
+        let line = run(world, name, &mut command);
+        assert!(line.trim().ends_with(" event main"), "{line}");
+        let script = "gpgv --keyring ./crtmpserver.gpg --status-fd 1 dists/event/InRelease
+            gpgv --keyring ./crtmpserver.gpg dists/event/Release.gpg dists/event/Release";
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(&folder);
+        let said = run(world, "verify", &mut command);
+        assert!(said.contains(fingerprint.trim()), "{said}");
+    }
+    let mut command = Command::new("gpgconf");
+    command.args(["--kill", "all"]).env("GNUPGHOME", ring);
+    run(world, "end", &mut command);
+}
+
 pub(crate) fn users_come_and_the_door_opens(world: &World) {
     let machine = Machine::with(world, "crtmpserver");
     let ffmpeg = machine.ffmpeg_outside();
@@ -188,6 +233,14 @@ pub(crate) fn users_come_and_the_door_opens(world: &World) {
         }
         None
     });
+    // A wrong password is found as docs/configuration.md shows.
+    let wrong = url("ann:wrong@");
+    let mut refused = publish_with(world, &ffmpeg, "wrong", &programme(), &wrong);
+    assert!(!refused.wait(crate::world::PATIENCE).success());
+    let entries = machine.journal("CODE=login-failed");
+    let entry = entries.last().unwrap();
+    assert_eq!(entry["REASON"], "login failed: wrong password");
+    assert_eq!(entry["USER"], "ann");
     // The door is shut for those without a login, on this machine too.
     let mut refused = publish(
         world,

@@ -50,6 +50,10 @@ const TESTS: &[Test] = &[
         install::lintian_has_no_complaint,
     ),
     (
+        "install::a_repository_has_the_key_that_it_is_given",
+        install::a_repository_has_the_key_that_it_is_given,
+    ),
+    (
         "install::by_name_and_it_serves",
         install::by_name_and_it_serves,
     ),

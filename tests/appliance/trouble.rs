@@ -65,7 +65,12 @@ pub(crate) fn files_that_cannot_be_read(world: &World) {
     );
     machine.run("systemctl restart crtmpserver.service");
     machine.wait_status(&["crtmpserver.users"]);
-    machine.ok("rm /etc/credstore/crtmpserver.users");
+    machine.ok("cp /etc/crtmpserver/users /etc/credstore/crtmpserver.users");
+    machine.wait_serving();
+    // The users count, of whom an image may have brought the file.
+    let said = machine.ok("journalctl -u crtmpserver.service -n 20");
+    assert!(said.contains("crtmpserver.users (1)"), "{said}");
+    machine.ok("rm /etc/credstore/crtmpserver.users && systemctl restart crtmpserver.service");
     machine.wait_serving();
 }
 
