@@ -110,6 +110,7 @@ async fn watch_it(folder: &Path, password: String) -> Result<(), StartError> {
             first(&mirror.http_addresses())?,
         );
         // Writing to a String cannot fail.
+        let _ = writeln!(lines, "page mirror-{n} http://{http}/");
         let _ = writeln!(lines, "watch mirror-{n} rtmp://{rtmp}/{APP}/{NAME}");
         let _ = writeln!(lines, "watch mirror-{n} http://{http}/{APP}/{NAME}.flv");
         watched.push(Watched {
@@ -196,7 +197,10 @@ async fn show(lines: &str, watched: &mut [Watched]) {
         sleep(Duration::from_millis(20)).await;
     }
     put(lines);
-    put("Ctrl-C ends the demo. Below: viewers, and kbit/s in/out.\n");
+    put(
+        "Open a page in a browser, or a watch address in ffplay, VLC or mpv. Ctrl-C ends the demo.\n",
+    );
+    put("Below: viewers, and kbit/s in/out.\n");
     let terminal = io::stdout().is_terminal();
     let mut ticks = interval(Duration::from_secs(if terminal { 1 } else { 5 }));
     let mut last = Instant::now();

@@ -4,6 +4,7 @@
 //! connection becomes an [`crate::net::Outlet`]. Any other request goes to hyper with the bytes read
 //! so far; a later request for a stream on the same connection comes back from there.
 
+mod assets;
 mod cluster;
 mod flv;
 mod head;

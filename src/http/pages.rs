@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use axum::response::{Html, IntoResponse};
+use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -26,12 +26,12 @@ use tower_service::Service;
 
 use super::cluster;
 use super::head::{Method, flv_stream, method_of};
-use super::page::{self, Links, POLICY, Row};
+use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
-use super::{Connection, Web};
+use super::{Connection, Web, assets};
 use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
-use crate::relay::State as StreamState;
+use crate::relay::{State as StreamState, StreamInfo};
 
 /// How serving pages ended.
 pub(super) enum After {
@@ -124,9 +124,10 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
     }
 }
 
+/// The fields of every answer, but for those that it has its own of.
 fn secure(fields: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
+        if let (Ok(value), false) = (HeaderValue::from_str(value), fields.contains_key(&name)) {
             fields.insert(name, value);
         }
     };
@@ -144,6 +145,9 @@ fn router(web: &Arc<Web>) -> Router {
         .route("/", get(start))
         .route("/cluster.json", get(cluster::list))
         .route("/steering.json", get(cluster::steering))
+        .route("/watch/{app}/{*name}", get(watch))
+        .route("/watch/", get(async || Redirect::to("/")))
+        .route("/player/{name}", get(assets::serve))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .fallback(not_found)
@@ -155,38 +159,80 @@ async fn start(
     Extension(Local(local)): Extension<Local>,
     fields: HeaderMap,
 ) -> Html<String> {
+    let links = links(&web, local, &fields);
+    let now = Instant::now();
+    let streams = web.hub.list(now);
+    let rows: Vec<_> = streams.iter().map(|stream| row(stream, now)).collect();
+    Html(page::start(&rows, &links, &web.health.troubles()))
+}
+
+/// A stream that is not here may come: its page is there already, and the player waits.
+async fn watch(
+    State(web): State<Arc<Web>>,
+    Extension(Local(local)): Extension<Local>,
+    Path((app, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    fields: HeaderMap,
+) -> Response<Body> {
+    let name = match StreamName::new(&app, &name) {
+        Ok(name) => name,
+        Err(e) => {
+            let page = page::message(
+                "No such stream",
+                &format!("That is no name of a stream: {e}."),
+            );
+            return (StatusCode::NOT_FOUND, Html(page)).into_response();
+        }
+    };
+    let links = links(&web, local, &fields);
+    let now = Instant::now();
+    let row = web.hub.get(&name).map(|stream| row(&stream.info(now), now));
+    let embedded =
+        query.is_some_and(|q| q.split('&').any(|p| p.split('=').next() == Some("embed")));
+    let mut answer = Html(page::watch(
+        &name.to_string(),
+        row.as_ref(),
+        &links,
+        embedded,
+    ))
+    .into_response();
+    if let (true, Ok(policy)) = (embedded, HeaderValue::from_str(&FRAMED)) {
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    answer
+}
+
+fn links(web: &Web, local: SocketAddr, fields: &HeaderMap) -> Links {
     let field = fields.get(header::HOST).and_then(|h| h.to_str().ok());
     let (host, authority) = field
         .and_then(page::host_of)
         .unwrap_or_else(|| (host(local), local.to_string()));
-    let links = Links {
+    Links {
         host,
         authority,
         rtmp_port: (web.rtmp_port)(),
-    };
-    let now = Instant::now();
-    let rows: Vec<_> = web
-        .hub
-        .list(now)
-        .into_iter()
-        .map(|s| Row {
-            name: s.name.to_string(),
-            waiting: match s.state {
-                StreamState::Live => None,
-                StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
-                StreamState::Ended => Some(std::time::Duration::ZERO),
-            },
-            viewers: s.rtmp_viewers.saturating_add(s.flv_viewers),
-            mirrors: s.mirror_viewers,
-            kilobits: s.kbit_per_second,
-            codecs: [s.video, s.audio]
-                .iter()
-                .flatten()
-                .map(ToString::to_string)
-                .collect(),
-        })
-        .collect();
-    Html(page::start(&rows, &links, &web.health.troubles()))
+    }
+}
+
+fn row(stream: &StreamInfo, now: Instant) -> Row {
+    Row {
+        name: stream.name.to_string(),
+        waiting: match stream.state {
+            StreamState::Live => None,
+            StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
+            StreamState::Ended => Some(std::time::Duration::ZERO),
+        },
+        viewers: stream.rtmp_viewers.saturating_add(stream.flv_viewers),
+        mirrors: stream.mirror_viewers,
+        kilobits: stream.kbit_per_second,
+        codecs: [stream.video, stream.audio]
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+    }
 }
 
 /// An address as a URL has it.
@@ -214,7 +260,7 @@ async fn metrics(State(web): State<Arc<Web>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, FORMAT)], web.metrics.render())
 }
 
-async fn not_found() -> impl IntoResponse {
+pub(super) async fn not_found() -> impl IntoResponse {
     let page = page::message("Not found", "There is nothing at this address.");
     (StatusCode::NOT_FOUND, Html(page))
 }

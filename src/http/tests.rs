@@ -305,6 +305,74 @@ async fn pages_health_and_metrics() {
 }
 
 #[tokio::test]
+async fn a_stream_has_a_page_whether_it_is_live_or_not() {
+    let site = Site::new(Limits::default());
+    let _source = site.publish("x");
+    for (path, badge) in [
+        ("/watch/live/x", ">live</b>"),
+        ("/watch/live/y", ">not live</b>"),
+    ] {
+        let answer = site.get(path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains(badge), "{answer}");
+        assert!(answer.contains("frame-ancestors 'none'"), "{answer}");
+    }
+    let answer = site.get("/watch/live/x?embed").await;
+    assert!(
+        answer.contains("frame-ancestors *") && !answer.contains("<footer>"),
+        "{answer}"
+    );
+    let answer = site.get("/watch/live/a%20b").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 404 ") && answer.contains("no name of a stream"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn the_player_comes_with_the_server() {
+    let site = Site::new(Limits::default());
+    let answer = site.get("/player/nothing.js").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    if assets::site().is_none() {
+        return; // built without npm: the browser's own player is on the pages
+    }
+    let answer = site.get("/player/player.js").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: *") && answer.contains("max-age=300"));
+    assert!(answer.contains("export * from './module-"), "{answer}");
+    let tag = answer
+        .split("etag: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned();
+    let again = format!(
+        "GET /player/player.js HTTP/1.1\r\nHost: x\r\nIf-None-Match: {tag}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = site.ask(&again).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 304 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+    let page = site.get("/").await;
+    let script = page
+        .split("src=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let answer = site.get(script).await;
+    assert!(
+        answer.contains("immutable") && answer.contains("text/javascript"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_stream_can_follow_a_page_on_one_connection() {
     let site = Site::new(Limits::default());
     let mut source = site.publish("x");

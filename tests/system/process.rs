@@ -113,6 +113,10 @@ pub(crate) fn the_demo_runs_by_itself(world: &World) {
         let said = demo.stdout();
         (said.matches("watch mirror-").count() >= 4).then_some(said)
     });
+    for n in 1..=2 {
+        let page = format!("page mirror-{n} http://127.0.0.1:");
+        assert!(text.lines().any(|l| l.starts_with(&page)), "{text}");
+    }
     let mut flv = 0;
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();

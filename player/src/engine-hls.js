@@ -1,0 +1,87 @@
+/**
+ * HLS by hls.js, and by the browser itself where it can.
+ * @module
+ */
+
+import Hls from 'hls.js/light';
+
+/** @typedef {import('./player.js').Engine} Engine */
+/** @typedef {import('./player.js').EngineEvents} EngineEvents */
+
+/** Whether this browser can. */
+export function supported() {
+  return Hls.isSupported();
+}
+
+/**
+ * @param {HTMLVideoElement} video
+ * @param {string} base
+ * @param {string} stream
+ * @param {EngineEvents} on
+ * @returns {Engine}
+ */
+export function open(video, base, stream, on) {
+  let over = false;
+  let bytes = 0;
+  /** @param {import('./machine.js').Failure} failure */
+  const fail = (failure) => {
+    if (over) return;
+    over = true;
+    hls.stopLoad();
+    on.failed(failure);
+  };
+  // Another mirror is better than another try: every error is told at once.
+  const once = { maxTimeToFirstByteMs: 4000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null };
+  const hls = new Hls({
+    enableWorker: false, // fragments are fMP4 already: there is nothing to convert
+    liveSyncDurationCount: 2,
+    liveMaxLatencyDurationCount: 5,
+    maxLiveSyncPlaybackRate: 1.1,
+    backBufferLength: 20,
+    maxBufferLength: 20,
+    manifestLoadPolicy: { default: { ...once, maxTimeToFirstByteMs: 12_000 } }, // it waits for the first segment
+    playlistLoadPolicy: { default: once },
+    fragLoadPolicy: { default: once },
+  });
+  hls.on(Hls.Events.MANIFEST_LOADED, () => on.opened());
+  hls.on(Hls.Events.LEVEL_LOADED, (_, data) => {
+    // Media comes in bursts of a segment each.
+    on.pace(data.details.targetduration * 3000);
+  });
+  hls.on(Hls.Events.FRAG_LOADED, (_, data) => {
+    bytes += data.frag.stats.loaded;
+    on.progress();
+  });
+  hls.on(Hls.Events.MANIFEST_PARSED, (_, data) => {
+    const level = data.levels[0];
+    if (level) on.info({ video: level.videoCodec, audio: level.audioCodec, width: level.width, height: level.height });
+  });
+  hls.on(Hls.Events.ERROR, (_, data) => {
+    if (!data.fatal) return;
+    const detail = `${data.details}: ${data.reason ?? data.error?.message ?? ''}`;
+    const status = data.response?.code ?? 0;
+    if (data.details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
+      return fail({ why: 'unsupported', detail });
+    }
+    if (data.type !== Hls.ErrorTypes.NETWORK_ERROR) return fail({ why: 'broken', detail });
+    if (status === 404) return fail({ why: 'missing', detail: 'HTTP 404' });
+    if (status > 0) return fail({ why: status === 503 ? 'busy' : 'http', detail: `HTTP ${status}` });
+    fail({ why: /Timeout/i.test(data.details) ? 'timeout' : 'refused', detail });
+  });
+  hls.attachMedia(video);
+  hls.loadSource(`${base}/${stream}.m3u8`);
+
+  return {
+    bytes: () => bytes,
+    delay: () => (hls.latency > 0 ? hls.latency : null),
+    live: false,
+    halt() {
+      over = true;
+      hls.stopLoad();
+    },
+    destroy() {
+      over = true;
+      hls.destroy();
+    },
+  };
+}
