@@ -134,10 +134,7 @@ fn secure(fields: &mut HeaderMap) {
     set(header::CONTENT_SECURITY_POLICY, &POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    // What may be kept for a moment says so itself.
-    if !fields.contains_key(header::CACHE_CONTROL) {
-        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
+    set(header::CACHE_CONTROL, "no-store");
 }
 
 fn router(web: &Arc<Web>) -> Router {
