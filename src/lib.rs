@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! cli -> daemon -> { rtmp_server  http  edge } -> net -> bridge, relay -> media
-//!                                                       bridge -> rtmp, flv, amf, codec -> wire
+//!                                                       bridge -> rtmp, flv, mp4, hls, amf, codec -> wire
 //! ```
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
-//! [`flv`] tags, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
 //! **Relay** (no protocol, no sockets): [`media`] the frame, [`relay`] the bounded log of a stream,
@@ -39,9 +39,11 @@ pub mod daemon;
 pub mod demo;
 pub mod edge;
 pub mod flv;
+pub mod hls;
 pub mod http;
 pub mod limits;
 pub mod media;
+pub mod mp4;
 pub mod net;
 pub mod relay;
 pub mod rtmp;

@@ -277,6 +277,24 @@ pub const LOG_TIME: Duration = Duration::from_secs(20);
 /// Frames in the log of one stream: 20 s of video at 60 frames and audio at 47 frames a second,
 /// twice over.
 pub const LOG_FRAMES: usize = 4096;
+/// A segment for HLS is at least this long, and ends with the next key frame: what encoders for live
+/// events are set to. A player begins three segments behind live.
+pub const SEGMENT: Duration = Duration::from_secs(2);
+/// Media of one segment, bytes: a group of pictures at 24 Mbit/s that is 10 s long. There is no segment
+/// of what has more.
+pub const MAX_SEGMENT_BYTES: usize = 32 << 20;
+/// Segments of one stream that are kept for HLS, bytes, beside the one that is being collected: 20 s
+/// at 24 Mbit/s. The newest is kept whatever it has.
+pub const HLS_BYTES: usize = 64 << 20;
+/// Segments that are kept behind the playlist: for players that read it a while ago.
+pub const HLS_GRACE_SEGMENTS: usize = 3;
+/// A stream is packaged until this long after the last request: a player asks every few seconds.
+pub const HLS_IDLE: Duration = Duration::from_secs(30);
+/// A request for a playlist waits this long for the first segment: the longest groups of pictures that
+/// encoders are set to without thought have 8.3 to 10 s.
+pub const HLS_FIRST_WAIT: Duration = Duration::from_secs(12);
+/// A request for a segment that is about to be made waits this long.
+pub const HLS_NEXT_WAIT: Duration = Duration::from_secs(5);
 /// How long a stream outlives its source: an encoder's restart.
 pub const GRACE: Duration = Duration::from_secs(30);
 /// A publisher without media for this long counts as silent: 25 frames at 25 a second did not come.

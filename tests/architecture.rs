@@ -30,6 +30,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("amf", &["wire", "limits"]),
     ("codec", &["wire", "limits", "media"]),
     ("flv", &["wire", "limits", "amf", "codec"]),
+    ("mp4", &["wire"]),
+    ("hls", &[]),
     ("rtmp", &["wire", "limits", "amf", "codec", "flv"]),
     // relay: frames, streams, cursors
     ("media", &["limits"]),
@@ -38,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "bridge",
         &[
-            "relay", "media", "rtmp", "flv", "amf", "codec", "wire", "limits",
+            "relay", "media", "rtmp", "flv", "mp4", "hls", "amf", "codec", "wire", "limits",
         ],
     ),
     // drivers: sockets and timers; of each other they know only what is named here
@@ -93,6 +95,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "media",
             "rtmp",
             "flv",
+            "hls",
             "amf",
             "codec",
             "wire",
@@ -227,7 +230,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// The layers without I/O, clock, log or chance.
 const PURE: &[&str] = &[
-    "wire", "limits", "amf", "codec", "flv", "rtmp", "media", "relay", "bridge",
+    "wire", "limits", "amf", "codec", "flv", "mp4", "hls", "rtmp", "media", "relay", "bridge",
 ];
 
 /// What a pure module must not name, as sequences of tokens.

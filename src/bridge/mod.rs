@@ -4,13 +4,16 @@
 //! once, for the first viewer that wants it, and all others share them. Nothing here depends on a
 //! viewer but [`rtmp_header_for_stream`].
 
+mod fmp4;
 mod notice;
 mod render;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use bytes::Bytes;
 
+pub use self::fmp4::{NoSegment, Packager};
 pub use self::notice::{WAITING, on_status, waiting};
 pub use self::render::{
     OUT_CHUNK_SIZE, RTMP_HEADER, chunk_stream, flv_file_header, message_kind, render,

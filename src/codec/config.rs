@@ -143,11 +143,7 @@ fn hevc(codec: FourCc, record: &[u8]) -> Option<Description> {
 /// `AudioSpecificConfig` (ISO/IEC 14496-3 section 1.6.2.1).
 fn aac(codec: FourCc, record: &[u8]) -> Option<Description> {
     let mut b = Bits::new(record);
-    let mut profile = b.bits(5)?;
-    if profile == 31 {
-        profile = b.bits(6)? + 32;
-    }
-    let mut sample_rate = sampling_frequency(&mut b)?;
+    let (profile, mut sample_rate) = object_and_frequency(&mut b)?;
     let channels = match b.bits(4)? {
         7 => 8,
         n => n,
@@ -161,6 +157,15 @@ fn aac(codec: FourCc, record: &[u8]) -> Option<Description> {
         sample_rate,
         channels: u8::try_from(channels).ok()?,
     })
+}
+
+/// The audio object type, and the sampling frequency that its frames are counted by.
+pub(super) fn object_and_frequency(b: &mut Bits<'_>) -> Option<(u32, u32)> {
+    let mut object = b.bits(5)?;
+    if object == 31 {
+        object = b.bits(6)? + 32;
+    }
+    Some((object, sampling_frequency(b)?))
 }
 
 fn sampling_frequency(b: &mut Bits<'_>) -> Option<u32> {

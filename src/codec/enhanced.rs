@@ -203,6 +203,19 @@ impl<'a> Tag<'a> {
         }
     }
 
+    /// What a tag with coded frames has of track 0, and whether a composition time comes first.
+    pub(super) fn coded(&self) -> Option<(&'a [u8], bool)> {
+        match self.content {
+            Content::Track(Track { id: 0, codec, body })
+                if self.medium.packet(self.number) == Packet::Frames =>
+            {
+                let timed = self.medium.is_timed(self.number);
+                Some((body, timed && HAS_COMPOSITION_TIME.contains(&&codec.0)))
+            }
+            _ => None,
+        }
+    }
+
     /// The track with the lowest number, when the tag is the start of a sequence.
     pub(super) fn sequence_start(&self) -> Option<Track<'a>> {
         match self.content {

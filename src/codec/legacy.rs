@@ -1,5 +1,6 @@
 //! Audio and video tags as Adobe FLV 10.1, annex E.4.2 and E.4.3 have them.
 
+use super::body::signed;
 use super::{Facts, Malformed};
 use crate::media::{FourCc, Role, Slot};
 use crate::wire::Reader;
@@ -93,4 +94,23 @@ const fn picture(id: u8) -> Option<FourCc> {
 /// The sequence header's configuration record, when the payload is one.
 pub(super) fn configuration(is_video: bool, payload: &[u8]) -> Option<&[u8]> {
     payload.get(if is_video { 5 } else { 2 }..)
+}
+
+/// The coded frame of a payload and its composition time, ms, when the payload has one.
+pub(super) fn frame(is_video: bool, payload: &[u8]) -> Option<(&[u8], i32)> {
+    let mut r = Reader::new(payload);
+    let head = r.u8().ok()?;
+    if !is_video {
+        let is_media = head >> 4 != AAC || r.u8().ok()? == MEDIA;
+        return is_media.then(|| (r.rest(), 0));
+    }
+    if head >> 4 == COMMAND_FRAME {
+        return None;
+    }
+    if !matches!(head & 15, AVC | HEVC | AV1) {
+        return Some((r.rest(), 0));
+    }
+    let is_media = r.u8().ok()? == MEDIA;
+    let composition = signed(r.array().ok()?);
+    is_media.then(|| (r.rest(), composition))
 }

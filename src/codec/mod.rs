@@ -6,6 +6,7 @@
 //! codec of tomorrow) is passed on as an ordinary frame, because a mirror is built months before the
 //! encoder that feeds it.
 
+mod body;
 mod config;
 mod enhanced;
 mod legacy;
@@ -15,6 +16,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use self::body::{AudioClock, Body, body};
 pub use self::config::{Description, describe};
 use crate::media::{FourCc, Kind, Role};
 use crate::wire::Short;

@@ -17,7 +17,7 @@ use crate::cluster::{Capacity, Cluster, Link, Standing};
 use crate::config::{self, Change, Effect, Lack, Problem, Role, Settings};
 use crate::control::{Control, Reload};
 use crate::edge::{Edge, EdgeConfig, MASTER};
-use crate::http::{self, LastList, Missing, Web};
+use crate::http::{self, Hls, HlsConfig, LastList, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::net::{Admission, AdmissionLimits, Bound, Door, Latency, Listener, Shards};
 use crate::relay::Hub;
@@ -524,6 +524,13 @@ fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>) -> Web
             },
             Link::None | Link::Up { .. } => Missing::NotLive,
         }),
+        hls: Hls::new(
+            &parts.hub,
+            HlsConfig {
+                enabled: true,
+                window: 6,
+            },
+        ),
         join: Box::new(move || rtmp.viewers().join),
         rtmp_port: Box::new(move || Some(rtmp_port.load(Ordering::Relaxed)).filter(|p| *p > 0)),
     }

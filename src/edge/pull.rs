@@ -15,7 +15,7 @@ use crate::bridge;
 use crate::cluster::Link;
 use crate::media::StreamName;
 use crate::net::Shard;
-use crate::relay::{Claim, EpochInfo, NoWake, Publisher};
+use crate::relay::{Claim, EpochInfo, NoWake, Publisher, Segment};
 use crate::rtmp::client::Event;
 use crate::rtmp::command::data_values;
 use crate::rtmp::message::kind;
@@ -46,6 +46,7 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 wanted: &wanted,
                 publisher: None,
                 mark: None,
+                went_on: false,
                 malformed: false,
                 flows: false,
                 away: None,
@@ -104,8 +105,10 @@ struct Pull<'a> {
     name: &'a StreamName,
     wanted: &'a Wanted,
     publisher: Option<Publisher>,
-    /// What the master told of the frames that follow.
+    /// What the master told last, on this connection.
     mark: Option<EpochInfo>,
+    /// There was a publisher before, on this connection.
+    went_on: bool,
     malformed: bool,
     /// Audio or video has come since the last wait.
     flows: bool,
@@ -258,10 +261,13 @@ impl Pull<'_> {
                     source: format!("pull rtmp://{}/{}", self.edge.master, self.name),
                     displaced: Arc::new(NoWake),
                     id: random().map_or(0, u64::from_be_bytes),
-                    epoch: self.mark.take(),
+                    epoch: self.mark,
                 };
                 let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
-                let publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
+                let mut publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
+                if std::mem::replace(&mut self.went_on, true) {
+                    publisher.goes_on();
+                }
                 self.edge.metrics.pulls.inc();
                 self.publisher.insert(publisher)
             }
@@ -289,11 +295,19 @@ impl Pull<'_> {
             id: mark.id,
             wall_ms: mark.wall_ms,
             ordinal: mark.ordinal,
+            segment: mark.segment.map(|segment| Segment {
+                number: segment.number,
+                discontinuity: segment.discontinuity,
+                begun: segment.begun,
+                longest: segment.longest,
+                target: segment.target,
+            }),
+            run: 0,
         };
-        match &mut self.publisher {
+        self.mark = Some(info);
+        if let Some(publisher) = &mut self.publisher {
             // Displaced cannot be: a mirror takes no publishers. If it were, the next push tells.
-            Some(publisher) => drop(publisher.epoch(info)),
-            None => self.mark = Some(info),
+            let _ = publisher.epoch(info);
         }
         true
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::head::Method;
+use super::head::{METHODS, Method};
 use super::{Connection, Missing, Web};
 use crate::bridge::flv_file_header;
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
@@ -18,7 +18,6 @@ use crate::telemetry::metrics::Protocol;
 
 /// A page of any origin may play: there are no cookies here that could be misused.
 const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
-const METHODS: &str = "GET, HEAD, OPTIONS";
 /// After this long a stream has shown whether it has audio and video.
 const SETTLED: Duration = Duration::from_secs(3);
 

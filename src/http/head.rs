@@ -4,7 +4,10 @@ use crate::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
 
 /// First segments of paths that belong to the server, never to an application.
-const RESERVED: [&str; 5] = ["watch", "api", "metrics", "healthz", "player"];
+pub(super) const RESERVED: [&str; 5] = ["watch", "api", "metrics", "healthz", "player"];
+
+/// What may be done with a stream.
+pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// What a request wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

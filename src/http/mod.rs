@@ -8,6 +8,7 @@ mod assets;
 mod cluster;
 mod flv;
 mod head;
+mod hls;
 mod page;
 mod pages;
 mod prefixed;
@@ -26,6 +27,7 @@ use tokio::time::timeout_at;
 
 pub use self::cluster::LastList;
 use self::head::{BadHead, Head, Method, flv_stream};
+pub use self::hls::{Hls, HlsConfig};
 use self::pages::After;
 use crate::cluster::Cluster;
 use crate::limits::{HTTP_FAREWELL, HTTP_HEAD_TIMEOUT};
@@ -66,6 +68,8 @@ pub struct Web {
     pub missing: Box<dyn Fn(&StreamName) -> Missing + Send + Sync>,
     /// Where viewers begin.
     pub join: Box<dyn Fn() -> JoinMode + Send + Sync>,
+    /// HLS of the streams.
+    pub hls: Arc<Hls>,
     /// The port of RTMP for the links of the start page; `None` where RTMP is not served.
     pub rtmp_port: Box<dyn Fn() -> Option<u16> + Send + Sync>,
 }

@@ -26,11 +26,13 @@ use tower_service::Service;
 
 use super::cluster;
 use super::head::{Method, flv_stream, method_of};
+use super::hls;
 use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
 use super::{Connection, Web, assets};
 use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
+use crate::net::Shard;
 use crate::relay::{State as StreamState, StreamInfo};
 
 /// How serving pages ended.
@@ -51,6 +53,8 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
     let wanted = Wanted::default();
     let service = Pages {
         router: router(&connection.web).layer(Extension(Local(connection.local))),
+        web: Arc::clone(&connection.web),
+        shard: Rc::clone(&connection.shard),
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -93,6 +97,8 @@ struct HandBack;
 #[derive(Clone)]
 struct Pages {
     router: Router,
+    web: Arc<Web>,
+    shard: Rc<Shard>,
     wanted: Wanted,
 }
 
@@ -106,6 +112,18 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             let method = method_of(request.method().as_str());
             self.wanted.replace(Some((method, name)));
             return Box::pin(async { Err(HandBack) });
+        }
+        if let Some(asked) = hls::asked(request.uri().path()) {
+            let (head, _) = request.into_parts();
+            let rest = hls::Request {
+                method: method_of(head.method.as_str()),
+                fields: head.headers,
+            };
+            let answer = hls::answer(Arc::clone(&self.web), Rc::clone(&self.shard), asked, rest);
+            return Box::pin(async {
+                yield_now().await;
+                Ok(answer.await)
+            });
         }
         let mut router = self.router.clone();
         Box::pin(async move {

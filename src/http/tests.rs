@@ -34,7 +34,6 @@ impl Site {
         let master = Arc::new(AtomicBool::new(true));
         let (gate, link) = (Arc::clone(&open), Arc::clone(&master));
         let web = Arc::new(Web {
-            hub,
             metrics: Arc::clone(&metrics),
             cluster: Cluster::new("c".repeat(32), false, Instant::now()),
             last_list: LastList::default(),
@@ -49,8 +48,16 @@ impl Site {
                     }
                 }
             }),
+            hls: Hls::new(
+                &hub,
+                HlsConfig {
+                    enabled: true,
+                    window: 6,
+                },
+            ),
             join: Box::new(JoinMode::default),
             rtmp_port: Box::new(|| Some(1935)),
+            hub,
         });
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.address();

@@ -293,7 +293,7 @@ impl Player {
         let now = tail.epoch(&self.cursor)?;
         let jumps = self.cursor.jumps();
         let same = self.told.is_some_and(|(at, told)| {
-            at == jumps && told.id == now.id && told.wall_ms == now.wall_ms
+            at == jumps && told.id == now.id && told.wall_ms == now.wall_ms && told.run == now.run
         });
         if same {
             return None;

@@ -50,6 +50,11 @@ impl HeaderSet {
             .any(|h| h.slot == slot && h.frame.payload == payload)
     }
 
+    /// Each with its number in the log.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Arc<Frame>)> {
+        self.items.iter().map(|h| (h.seq, &h.frame))
+    }
+
     /// The headers at the time of a join point: `time` for metadata and video, `audio` for audio,
     /// which may be a little behind.
     pub(super) fn prelude(&self, time: u64, audio: u64) -> Prelude {

@@ -7,10 +7,11 @@ use crate::limits::AUDIO_ONLY_AFTER;
 use crate::media::{Frame, FrameParts, Kind, Role};
 
 use super::log::{Bounds, Entry, Epoch, Log};
+use super::segments::Segments;
 use super::stats::Stats;
 use super::stream::Tails;
 use super::timeline::Timeline;
-use super::{Claim, EpochInfo, HubConfig, State, Wake};
+use super::{Claim, EpochInfo, HubConfig, Segment, State, Wake, millis};
 
 /// Audio this much later than the newest video does not wait for more, ms.
 const ALONE_AFTER: u64 = 200;
@@ -31,6 +32,8 @@ pub(super) struct Pending {
     given: Option<EpochInfo>,
     /// By a publisher that has not pushed yet, and so may repeat what another one did.
     resumes: bool,
+    /// Nothing of the source was lost since the last frame.
+    unbroken: bool,
 }
 
 /// What is under the lock.
@@ -66,12 +69,22 @@ pub(super) struct Inner {
     last_key: Option<u64>,
     /// Time of the epoch's first media.
     begun: Option<u64>,
+    segments: Segments,
+    /// The segment of the newest frame, as its entry shares it.
+    segment: Arc<Segment>,
+    /// See [`HubConfig::segment`], ms.
+    target: u64,
+    /// See [`EpochInfo::run`].
+    run: u64,
+    /// The next media tells whether a resumed epoch goes on without a gap.
+    resumed: bool,
 }
 
 impl Inner {
-    pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
+    pub(super) fn new(config: &HubConfig, now: Instant) -> Self {
+        let target = millis(config.segment);
         Self {
-            log: Log::new(bounds),
+            log: Log::new(Bounds::from(config)),
             timeline: Timeline::default(),
             owner: None,
             state: State::Waiting { since: now },
@@ -95,6 +108,11 @@ impl Inner {
             ordinal: 0,
             last_key: None,
             begun: None,
+            segments: Segments::new(target),
+            segment: Arc::default(),
+            target,
+            run: 0,
+            resumed: false,
         }
     }
 
@@ -111,6 +129,8 @@ impl Inner {
             id: claim.epoch.map_or(claim.id, |e| e.id),
             given: claim.epoch,
             resumes: true,
+            // A source of our own begins an epoch: there is nothing of it that could be lost.
+            unbroken: claim.epoch.is_none(),
         });
         let owner = Owner {
             token: self.tokens,
@@ -123,12 +143,20 @@ impl Inner {
 
     /// The source's own source has a new epoch, or its key frames are counted anew.
     pub(super) fn announce(&mut self, info: EpochInfo) {
-        let resumes = self.pending.is_some_and(|p| p.resumes);
+        let before = self.pending;
         self.pending = Some(Pending {
             id: info.id,
             given: Some(info),
-            resumes,
+            resumes: before.is_some_and(|p| p.resumes),
+            unbroken: before.is_none_or(|p| p.unbroken),
         });
+    }
+
+    /// The publisher that has not pushed yet is the one before on the same connection.
+    pub(super) fn goes_on(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.unbroken = true;
+        }
     }
 
     pub(super) fn epoch_info(&self) -> Option<EpochInfo> {
@@ -136,6 +164,8 @@ impl Inner {
             id: e.id,
             wall_ms: e.wall_ms,
             ordinal: self.ordinal,
+            segment: Some(self.segments.now()),
+            run: self.run,
         })
     }
 
@@ -181,13 +211,27 @@ impl Inner {
             self.stats.dropped = self.stats.dropped.saturating_add(1);
             return began;
         }
-        let Some(time) = self.time(&parts, media, now) else {
+        let placed = self.time(&parts, media, now);
+        if media && std::mem::take(&mut self.resumed) && placed.is_some() {
+            self.run = self.run.saturating_add(1); // what comes is new, so something is missing
+        }
+        let Some(time) = placed else {
             self.stats.repeated = self.stats.repeated.saturating_add(1);
+            if let Some(given) = self.given.filter(|_| media) {
+                let place = self.is_place(kind, key);
+                let date = date_of(given.wall_ms, wire, wall_ms);
+                self.segments.step(date, place);
+            }
             return began;
         };
         let dated = self.dated;
         let epoch = self.date(wire, time, media, wall_ms);
         began |= dated != self.dated;
+        let date = match self.given {
+            Some(given) if media => date_of(given.wall_ms, wire, wall_ms),
+            _ => epoch.wall_ms.saturating_add(time),
+        };
+        let begins = media && self.begins_segment(date, kind, key);
         let gop = if key {
             let before = self.last_key.replace(time);
             before.map_or(0, |before| time.saturating_sub(before))
@@ -199,9 +243,32 @@ impl Inner {
             frame: Arc::new(shape(parts.into_frame(time))),
             epoch,
             ordinal,
+            date,
+            segment: Arc::clone(&self.segment),
+            begins,
+            run: self.run,
         };
         self.log.append(entry, audio, gop);
         began
+    }
+
+    /// Whether a segment may begin with such media.
+    fn is_place(&self, kind: Kind, key: bool) -> bool {
+        let audio = || {
+            let settled = self.segments.now().begun.is_some() || self.audio_only();
+            kind == Kind::Audio && !self.video && self.ordinal == 0 && settled
+        };
+        key || audio()
+    }
+
+    fn begins_segment(&mut self, date: u64, kind: Kind, key: bool) -> bool {
+        let place = self.is_place(kind, key);
+        let begins = self.segments.step(date, place);
+        let now = self.segments.now();
+        if *self.segment != now {
+            self.segment = Arc::new(now);
+        }
+        begins
     }
 
     /// Time for an audio header at `time`: no audio that follows is earlier.
@@ -231,18 +298,43 @@ impl Inner {
         let Some(pending) = self.pending.take() else {
             return false;
         };
-        self.given = pending.given;
-        self.dated = false;
-        self.ordinal = pending.given.map_or(0, |given| given.ordinal);
         let same =
             pending.given.is_some() && self.epoch.as_ref().is_some_and(|e| e.id == pending.id);
+        if same && pending.resumes && pending.unbroken {
+            return false; // it goes on where it was
+        }
+        let before = std::mem::replace(&mut self.given, pending.given);
+        let ordinal = std::mem::replace(
+            &mut self.ordinal,
+            pending.given.map_or(0, |given| given.ordinal),
+        );
+        self.dated = false;
+        self.resumed = same && pending.resumes;
+        if same && !pending.resumes {
+            // The source jumped, or moved its timeline without losing a frame.
+            let moved = before.map(|b| b.wall_ms) != self.given.map(|g| g.wall_ms);
+            if !moved || ordinal != self.ordinal {
+                self.run = self.run.saturating_add(1);
+            }
+        } else if !same && pending.resumes && !pending.unbroken {
+            self.run = self.run.saturating_add(1);
+        }
+        let told = self.given.and_then(|given| given.segment);
         if same {
+            if let Some(told) = told {
+                self.segments.tell(told);
+            }
             if pending.resumes {
                 self.timeline.resume();
                 self.open = false;
             }
             return false;
         }
+        self.segments.begin_epoch(self.target);
+        if let Some(told) = told {
+            self.segments.tell(told);
+        }
+        self.segment = Arc::new(self.segments.now());
         self.epoch = Some(Arc::new(Epoch {
             id: pending.id,
             wall_ms: 0,
@@ -281,6 +373,7 @@ impl Inner {
     pub(super) fn waited(&mut self, config: &HubConfig, now: Instant) -> Option<(Duration, bool)> {
         self.seen = now;
         self.log.set_bounds(Bounds::from(config));
+        self.target = millis(config.segment);
         let State::Waiting { since } = self.state else {
             return None;
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::media::{Frame, Kind, Role};
 
 use super::headers::HeaderSet;
-use super::{EpochInfo, HubConfig, millis};
+use super::{EpochInfo, HubConfig, Segment, millis};
 
 /// The rate of pictures is taken over so many frames,
 const RATE_FRAMES: usize = 1024;
@@ -29,14 +29,25 @@ pub(super) struct Entry {
     pub(super) epoch: Arc<Epoch>,
     /// Ordinal of this key frame, or of the next one.
     pub(super) ordinal: u64,
+    /// When it was (Unix, ms): the same on all mirrors, whatever became of its time here.
+    pub(super) date: u64,
+    /// The segment it belongs to.
+    pub(super) segment: Arc<Segment>,
+    /// The segment begins with it.
+    pub(super) begins: bool,
+    /// Another number than before: frames may be missing in between.
+    pub(super) run: u64,
 }
 
 impl Entry {
     pub(super) fn info(&self) -> EpochInfo {
         EpochInfo {
             id: self.epoch.id,
-            wall_ms: self.epoch.wall_ms,
+            // As its time may have been moved here and its date was not.
+            wall_ms: self.date.saturating_sub(self.frame.time),
             ordinal: self.ordinal,
+            segment: Some(*self.segment),
+            run: self.run,
         }
     }
 }
@@ -203,6 +214,10 @@ mod tests {
             )),
             epoch: Arc::new(Epoch { id: 1, wall_ms: 0 }),
             ordinal: 0,
+            date: time,
+            segment: Arc::default(),
+            begins: false,
+            run: 0,
         }
     }
 

@@ -21,6 +21,7 @@ mod hub;
 mod inner;
 mod log;
 mod publisher;
+mod segments;
 mod stats;
 mod stream;
 mod tail;
@@ -37,7 +38,7 @@ pub use hub::{Hub, Watch};
 pub use publisher::Publisher;
 pub use stats::{Protocol, StreamInfo, Viewers, Viewing};
 pub use stream::Stream;
-pub use tail::{Change, Next, Tail, Upcoming};
+pub use tail::{Change, Logged, Next, Tail, Upcoming};
 pub use takeover::Takeover;
 
 use crate::limits;
@@ -76,6 +77,8 @@ pub struct HubConfig {
     pub silent_after: Duration,
     /// Streams at once, waiting ones included.
     pub max_streams: usize,
+    /// How long a segment of an epoch is to be that has no source to say so; see [`Segment`].
+    pub segment: Duration,
 }
 
 impl Default for HubConfig {
@@ -89,6 +92,7 @@ impl Default for HubConfig {
             takeover: Takeover::Silent,
             silent_after: limits::SILENT_AFTER,
             max_streams: limits::Limits::default().max_streams,
+            segment: limits::SEGMENT,
         }
     }
 }
@@ -104,6 +108,27 @@ pub struct EpochInfo {
     /// Number of the key frame this is told of or, between two, of the next one; the first of an
     /// epoch is 0.
     pub ordinal: u64,
+    /// Where it is in the segments; `None` when the source does not tell.
+    pub segment: Option<Segment>,
+    /// Another number than before: frames may be missing in between. Each server counts for itself.
+    pub run: u64,
+}
+
+/// One of the stretches that a stream is cut into for packagers, as of one of its frames. Mirrors of
+/// one master have the same: it is told on a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Segment {
+    /// Goes up by one with each segment of the stream, also over epochs; 0 before the first.
+    pub number: u64,
+    /// Goes up by one with each epoch that has a segment; 0 before the first.
+    pub discontinuity: u64,
+    /// Date (Unix, ms) of its first frame; `None` when the epoch has had no segment yet, and the
+    /// numbers are those of the last one before.
+    pub begun: Option<u64>,
+    /// The longest segment of the stream so far, ms, those that an epoch's end cut short apart.
+    pub longest: u64,
+    /// How long a segment is to be at least, ms.
+    pub target: u64,
 }
 
 /// What a publisher says of itself when it asks for a stream.

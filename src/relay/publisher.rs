@@ -102,6 +102,15 @@ impl Publisher {
         Ok(())
     }
 
+    /// On a pull, before the first push: it goes on on the connection of the publisher before it, so
+    /// nothing of the source was lost in between.
+    pub fn goes_on(&mut self) {
+        let mut inner = self.stream.lock();
+        if inner.owner.as_ref().is_some_and(|o| o.token == self.token) {
+            inner.goes_on();
+        }
+    }
+
     /// Whether it still has the stream: after [`super::Claim::displaced`] was woken.
     #[must_use]
     pub fn is_displaced(&self) -> bool {

@@ -11,7 +11,6 @@ use crate::media::{Frame, Kind, Role, StreamName};
 
 use super::hub::Changes;
 use super::inner::Inner;
-use super::log::Bounds;
 use super::stats::{Protocol, StreamInfo, Viewers, Viewing};
 use super::{EpochInfo, HubConfig, State, Wake, lock};
 
@@ -39,7 +38,7 @@ impl Stream {
     ) -> Self {
         Self {
             name,
-            inner: Mutex::new(Inner::new(Bounds::from(config), now)),
+            inner: Mutex::new(Inner::new(config, now)),
             viewers: Viewers::default(),
             skipped: AtomicU64::new(0),
             changes,

@@ -15,7 +15,7 @@ use super::cursor::{Cursor, JoinMode, Place};
 use super::headers::{HeaderSet, Prelude};
 use super::log::{Entry, JoinPoint};
 use super::stream::Registration;
-use super::{EpochInfo, State, Stream, Wake, millis};
+use super::{EpochInfo, Segment, State, Stream, Wake, millis};
 
 /// What a refresh brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +38,25 @@ pub enum Next<'a> {
     Idle,
     /// Nothing ever more: the stream is over and the viewer has had all of it.
     Ended,
+}
+
+/// An entry of the log as a packager sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Logged<'a> {
+    /// Its number; they have no gaps.
+    pub seq: u64,
+    /// The frame.
+    pub frame: &'a Arc<Frame>,
+    /// Id of its epoch.
+    pub epoch: u64,
+    /// When it was (Unix, ms): the same on all mirrors of a master.
+    pub date: u64,
+    /// The segment it belongs to.
+    pub segment: &'a Segment,
+    /// The segment begins with it.
+    pub begins: bool,
+    /// Another number than before: frames may be missing in between.
+    pub run: u64,
 }
 
 /// A copy of a stream's log (of references to the same frames) for one shard.
@@ -312,6 +331,27 @@ impl Tail {
             return (0, 0);
         }
         (self.end().saturating_sub(cursor.pos), self.behind(cursor))
+    }
+
+    /// The log's entries from number `from` on, for a packager: with what it needs to make the same of
+    /// them as all other servers do. The first of them has a higher number when those before are gone.
+    pub fn logged(&self, from: u64) -> impl Iterator<Item = Logged<'_>> {
+        let first = from.max(self.start);
+        let entries = self.entries.range(self.index(first)..);
+        (first..).zip(entries).map(|(seq, entry)| Logged {
+            seq,
+            frame: &entry.frame,
+            epoch: entry.epoch.id,
+            date: entry.date,
+            segment: &entry.segment,
+            begins: entry.begins,
+            run: entry.run,
+        })
+    }
+
+    /// The newest header of each slot, with its number in the log (it may have left it).
+    pub fn headers(&self) -> impl Iterator<Item = (u64, &Arc<Frame>)> {
+        self.headers.iter()
     }
 
     fn end(&self) -> u64 {

@@ -13,7 +13,7 @@ use crate::relay::{Protocol, Stream};
 use crate::rtmp::chunk::write_absolute;
 use crate::rtmp::command::data;
 use crate::rtmp::message::{Message, kind};
-use crate::rtmp::mirror::{EPOCH, EpochMark};
+use crate::rtmp::mirror::{EPOCH, EpochMark, SegmentMark};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::code;
 use crate::telemetry::repeats::repeated;
@@ -224,6 +224,13 @@ fn announce_epochs(stream: u32) -> Announce {
             id: info.id,
             wall_ms: info.wall_ms,
             ordinal: info.ordinal,
+            segment: info.segment.map(|segment| SegmentMark {
+                number: segment.number,
+                discontinuity: segment.discontinuity,
+                begun: segment.begun,
+                longest: segment.longest,
+                target: segment.target,
+            }),
         };
         let mut out = BytesMut::new();
         let message = Message {

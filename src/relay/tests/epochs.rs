@@ -285,6 +285,7 @@ fn mirrors_of_one_master_agree_on_dates_whatever_their_timelines() {
         id: 77,
         wall_ms: begun,
         ordinal: 12,
+        ..EpochInfo::default()
     };
     let mut publisher = rig.pull(told);
     put(
@@ -320,6 +321,7 @@ fn mirrors_of_one_master_agree_on_dates_whatever_their_timelines() {
         id: 78,
         wall_ms: begun,
         ordinal: 0,
+        ..EpochInfo::default()
     };
     publisher.epoch(next).unwrap();
     assert_eq!(put(&mut publisher, key(9_500, "k"), rig.now), Some(9_500));
@@ -335,6 +337,7 @@ fn a_pull_that_comes_back_repeats_nothing_and_loses_nothing() {
         id: 5,
         wall_ms: WALL,
         ordinal,
+        ..EpochInfo::default()
     };
     let script = |from: usize, to: usize| -> Vec<FrameParts> {
         let all = (0..40).map(|n| {
@@ -392,6 +395,7 @@ fn a_pull_of_a_master_that_was_restarted_is_rebased() {
         id: 5,
         wall_ms: WALL,
         ordinal: 0,
+        ..EpochInfo::default()
     });
     put(&mut publisher, key(50_000, "k"), rig.now);
     drop(publisher);
@@ -400,6 +404,7 @@ fn a_pull_of_a_master_that_was_restarted_is_rebased() {
         id: 6,
         wall_ms: WALL + 1_000,
         ordinal: 3,
+        ..EpochInfo::default()
     };
     let mut publisher = rig.pull(restarted);
     assert_eq!(put(&mut publisher, key(900, "k"), rig.now), Some(52_000));

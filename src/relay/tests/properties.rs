@@ -221,6 +221,7 @@ impl World {
                         id: 1,
                         wall_ms: WALL,
                         ordinal: 0,
+                        ..EpochInfo::default()
                     }),
                     ..claim(None, 1)
                 });

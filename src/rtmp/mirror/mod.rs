@@ -223,6 +223,50 @@ pub struct EpochMark {
     pub wall_ms: u64,
     /// How many key frames of the epoch came before the next one.
     pub ordinal: u64,
+    /// Where the next frame is in the segments that packagers cut; older releases do not tell.
+    pub segment: Option<SegmentMark>,
+}
+
+/// Where a frame is in the segments of a stream, so that all mirrors number and cut them alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentMark {
+    /// Number of its segment, or of the last one before when `begun` is `None`.
+    pub number: u64,
+    /// Number of the last epoch that had a segment.
+    pub discontinuity: u64,
+    /// Unix time in milliseconds of the segment's first frame; `None` when the epoch has none yet.
+    pub begun: Option<u64>,
+    /// The longest segment so far, milliseconds.
+    pub longest: u64,
+    /// How long a segment is to be at least, milliseconds.
+    pub target: u64,
+}
+
+impl SegmentMark {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of seconds since 2026 and milliseconds since 1970 stay below 2^53"
+    )]
+    fn to_value(self) -> Value {
+        let begun = self.begun.map_or(Value::Null, |at| (at as f64).into());
+        object([
+            ("number", (self.number as f64).into()),
+            ("discontinuity", (self.discontinuity as f64).into()),
+            ("begun", begun),
+            ("longest", (self.longest as f64).into()),
+            ("target", (self.target as f64).into()),
+        ])
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(Self {
+            number: whole(value.get("number")?)?,
+            discontinuity: whole(value.get("discontinuity")?)?,
+            begun: value.get("begun").and_then(whole),
+            longest: whole(value.get("longest")?)?,
+            target: whole(value.get("target")?)?,
+        })
+    }
 }
 
 impl EpochMark {
@@ -238,6 +282,10 @@ impl EpochMark {
             ("id", format!("{:016x}", self.id).into()),
             ("wall", (self.wall_ms as f64).into()),
             ("ordinal", (self.ordinal as f64).into()),
+            (
+                "segment",
+                self.segment.map_or(Value::Null, SegmentMark::to_value),
+            ),
         ])
     }
 
@@ -248,6 +296,7 @@ impl EpochMark {
             id: u64::from_str_radix(value.get("id")?.as_str()?, 16).ok()?,
             wall_ms: whole(value.get("wall")?)?,
             ordinal: whole(value.get("ordinal")?)?,
+            segment: value.get("segment").and_then(SegmentMark::from_value),
         })
     }
 }
@@ -299,8 +348,20 @@ mod tests {
             id: u64::MAX - 1,
             wall_ms: 1_800_000_000_123,
             ordinal: 7,
+            segment: None,
         };
         assert_eq!(EpochMark::from_value(&mark.to_value()), Some(mark));
+        for begun in [None, Some(1_800_000_000_123)] {
+            let segment = Some(SegmentMark {
+                number: 28_000_000,
+                discontinuity: 27_000_000,
+                begun,
+                longest: 8334,
+                target: 2000,
+            });
+            let mark = EpochMark { segment, ..mark };
+            assert_eq!(EpochMark::from_value(&mark.to_value()), Some(mark));
+        }
     }
 
     #[test]
@@ -350,6 +411,7 @@ mod tests {
             id: 1,
             wall_ms: 2,
             ordinal: 3,
+            segment: None,
         };
         let data = |values: &[Value]| crate::rtmp::command::data(values);
         assert!(is_epoch(&data(&[EPOCH.into(), mark.to_value()])));
