@@ -14,9 +14,9 @@ use super::reload::{Order, Outcome};
 use crate::auth::{NewRules, Policy};
 use crate::cluster::address::Rules;
 use crate::cluster::{Capacity, Cluster, Link, Standing};
-use crate::config::{self, Change, Effect, Lack, Problem, Role, Settings};
+use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Role, Settings};
 use crate::control::{Control, Reload};
-use crate::edge::{Edge, EdgeConfig, MASTER};
+use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
 use crate::http::{self, Hls, HlsConfig, LastList, Missing, Web};
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::net::{Admission, AdmissionLimits, Bound, Door, Latency, Listener, Shards};
@@ -269,6 +269,11 @@ impl Running {
             secret: self.parts.policy.secret(),
             streams: mirror.streams.clone(),
             limits: self.settings.limits,
+            cloud: match &self.settings.cluster.metadata {
+                Metadata::Auto => Cloud::Usual,
+                Metadata::Off => Cloud::Silent,
+                Metadata::At(address) => Cloud::At(address.clone()),
+            },
         });
         if let (Some(edge), Some(config)) = (&self.edge, &wanted)
             && edge.change(config)

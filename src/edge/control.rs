@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::login::answer;
+use super::uplink::Uplink;
 use super::{Complaint, Edge, MASTER, Trouble};
 use crate::media::StreamName;
 use crate::relay::State;
 use crate::rtmp::client::Event;
+use crate::rtmp::mirror::host::{HOSTS, Hosts};
 use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
+use crate::rtmp_client::Session;
 use crate::telemetry::logging::Escaped;
 
 /// A master says something every 2 s; one that did not for this long is gone.
@@ -76,25 +79,54 @@ impl Edge {
             ),
             None => tracing::info!(master = %self.master, "linked to the master"),
         }
+        let cloud = self.changeable().cloud.clone();
+        let mut uplink = Uplink::new(&self.cluster, &cloud, session.local_ip());
+        let mut heard = now;
         loop {
-            match timeout(SILENCE, session.next()).await {
-                Ok(Ok(Event::Call { name, args, .. })) if name == mirror::STREAMS => {
-                    let listing = args.iter().find_map(Listing::from_value);
-                    if let Some(listing) = listing
-                        && let Err(trouble) = self.take(&listing).await
-                    {
+            uplink.speak(&mut session);
+            let silent = heard.checked_add(SILENCE).unwrap_or(heard);
+            let event = tokio::select! {
+                event = timeout_at(silent.into(), session.next()) => event,
+                () = uplink.wait() => continue,
+            };
+            heard = Instant::now();
+            match event {
+                Ok(Ok(event)) => {
+                    if let Err(trouble) = self.heard(event, &mut session).await {
                         return trouble;
                     }
                 }
-                Ok(Ok(Event::Call { transaction, .. })) => {
-                    // Of a later version; it works without an answer.
-                    session.machine().result(transaction, Vec::new());
-                }
-                Ok(Ok(_)) => {}
                 Ok(Err(ended)) => return ended.into(),
                 Err(_) => return Trouble::Silent,
             }
         }
+    }
+
+    async fn heard(self: &Arc<Self>, event: Event, session: &mut Session) -> Result<(), Trouble> {
+        let Event::Call {
+            name,
+            transaction,
+            args,
+            ..
+        } = event
+        else {
+            return Ok(());
+        };
+        match name.as_str() {
+            mirror::STREAMS => {
+                if let Some(listing) = args.iter().find_map(Listing::from_value) {
+                    self.take(&listing).await?;
+                }
+            }
+            HOSTS => {
+                if let Some(hosts) = args.iter().find_map(Hosts::from_value) {
+                    self.cluster.take_hosts(&hosts, Instant::now());
+                }
+            }
+            // Of a later version; it works without an answer.
+            _ => session.machine().result(transaction, Vec::new()),
+        }
+        Ok(())
     }
 
     /// The master's streams as of now.

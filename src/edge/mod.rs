@@ -13,7 +13,9 @@
 mod backoff;
 mod control;
 mod login;
+mod metadata;
 mod pull;
+mod uplink;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
+
+pub use metadata::Cloud;
 
 use crate::auth::Secret;
 use crate::cluster::Cluster;
@@ -57,6 +61,8 @@ pub struct EdgeConfig {
     pub streams: Vec<StreamName>,
     /// Deadlines and sizes: a hostile master is bad input, too.
     pub limits: Limits,
+    /// Whom to ask for the public address.
+    pub cloud: Cloud,
 }
 
 /// What a reload changes without ending anything.
@@ -64,6 +70,7 @@ struct Changeable {
     secret: Option<Secret>,
     streams: Vec<StreamName>,
     limits: Limits,
+    cloud: Cloud,
 }
 
 /// A mirror's link to its master. There is one in a mirror.
@@ -139,6 +146,7 @@ impl Edge {
             secret,
             streams,
             limits,
+            cloud,
         } = config;
         Arc::new(Self {
             master,
@@ -147,6 +155,7 @@ impl Edge {
                 secret,
                 streams,
                 limits,
+                cloud,
             }),
             renamed: Notify::new(),
             over: watch::Sender::new(false),
@@ -198,6 +207,7 @@ impl Edge {
         let mut changeable = self.changeable();
         changeable.secret.clone_from(&config.secret);
         changeable.limits = config.limits;
+        changeable.cloud.clone_from(&config.cloud);
         let renamed = changeable.streams != config.streams;
         changeable.streams.clone_from(&config.streams);
         drop(changeable);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -94,6 +95,12 @@ impl Session {
     /// The machine, for orders; what they make it write goes out in the next [`Session::next`].
     pub const fn machine(&mut self) -> &mut Client {
         &mut self.machine
+    }
+
+    /// This end of the connection.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.socket.local_addr().ok().map(|address| address.ip())
     }
 
     /// Bytes that the server has yet to take.

@@ -9,6 +9,7 @@ use crate::auth::{self, Decision, Identity, Reason, Refusal};
 #[cfg(feature = "publish")]
 use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
+use crate::rtmp::mirror::host::HOSTS;
 use crate::rtmp::mirror::{self, Hello};
 use crate::rtmp::server::{ConnectRequest, Event};
 use crate::rtmp::status::code;
@@ -166,6 +167,7 @@ impl Connection {
         match name {
             mirror::PROVE if self.login.is_some() => self.prove(transaction, args),
             mirror::WATCH if self.identity.is_mirror() => self.watch(transaction),
+            HOSTS if self.control.is_some() => self.hosts(args),
             _ => self.machine.unknown_call(transaction, name),
         }
     }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use crate::amf::{Value, object};
 use crate::auth::Identity;
-use crate::cluster::{self, Membership};
+use crate::cluster::{self, Membership, Told, Toward};
 use crate::relay;
+use crate::rtmp::mirror::host::{HOSTS, Hosts};
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
 use crate::system::random;
+use crate::telemetry::logging::Escaped;
 use crate::telemetry::repeats::repeated;
 
 /// The master shows its mirrors that it is there at least this often.
@@ -20,6 +22,18 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Changes that come faster than this are told together: when all mirrors come back at once, each of
 /// them changes what all the others are told.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Changes of the hosts that come faster than this are told together.
+const HOSTS_PAUSE: Duration = Duration::from_millis(500);
+/// Messages of hosts that are written in one go, and when the next ones follow.
+const HOSTS_AT_ONCE: usize = 2;
+/// See [`HOSTS_AT_ONCE`].
+const HOSTS_NEXT: Duration = Duration::from_millis(20);
+/// The hosts' loads are told this often,
+const LOADS: Duration = Duration::from_secs(1);
+/// or, when there are many, this often for each of them: so the loads that go out together grow with the
+/// number of mirrors, not with its square: a thousand mirrors take 50 kbit/s each.
+const LOADS_PER_HOST: Duration = Duration::from_millis(40);
 
 /// Between `connect` and the proof.
 pub(super) struct Login {
@@ -49,14 +63,29 @@ pub(super) struct Control {
     next: Instant,
     /// Not before this, whatever changes.
     soonest: Instant,
+    hosts: Option<Downlink>,
     _streams: relay::Watch,
     _cluster: cluster::Watch,
     member: Membership,
 }
 
+/// What a mirror was told of the hosts, once it has shown that it understands.
+struct Downlink {
+    told: Told,
+    /// When to look next.
+    next: Instant,
+    /// Nothing before this.
+    soonest: Instant,
+    /// No load before this.
+    loads: Instant,
+    /// What was wrong with what it announced, as the log has it already.
+    objection: Option<String>,
+}
+
 impl Control {
-    pub(super) const fn next(&self) -> Instant {
-        self.next
+    pub(super) fn next(&self) -> Instant {
+        let hosts = self.hosts.as_ref().map(|hosts| hosts.next);
+        hosts.map_or(self.next, |at| at.min(self.next))
     }
 }
 
@@ -70,18 +99,21 @@ impl Connection {
         let Hello { id, nonce } = &login.hello;
         if !secret.verify_mirror(nonce, &login.nonce, id, proof) {
             self.shard.metrics().logins_failed.inc();
-            repeated("mirror-secret", self.peer.ip(), Instant::now(), || {
-                tracing::warn!(
-                    peer = %self.peer, code = "mirror-secret",
-                    "mirror refused: its secret is another one; \
-                     compare secret_file on both machines"
-                );
-            });
+            if self.server.is_new_wrong(id) {
+                repeated("mirror-secret", self.peer.ip(), Instant::now(), || {
+                    tracing::warn!(
+                        peer = %self.peer, mirror = %id, code = "mirror-secret",
+                        "mirror refused: its secret is another one; compare secret_file on both \
+                         machines (said once, however often it tries)"
+                    );
+                });
+            }
             return self.refuse_mirror(
                 transaction,
                 "the secrets differ; compare secret_file on both machines",
             );
         }
+        self.server.is_right(id);
         let answer = secret.master_proof(nonce, &login.nonce, id);
         let fields = [("proof", answer.into())];
         self.machine.result(transaction, vec![object(fields)]);
@@ -132,11 +164,80 @@ impl Connection {
             cluster_version: server.cluster.version().wrapping_sub(1),
             next: Instant::now(),
             soonest: Instant::now(),
+            hosts: None,
             _streams: streams,
             _cluster: cluster,
             member,
         }));
         self.announce(Instant::now());
+    }
+
+    /// What a mirror tells of itself and of the hosts below it.
+    pub(super) fn hosts(&mut self, args: &[Value]) {
+        let now = Instant::now();
+        let (Some(control), Some(told)) =
+            (&mut self.control, args.iter().find_map(Hosts::from_value))
+        else {
+            return;
+        };
+        let objection = control.member.take_hosts(&told, self.peer.ip());
+        let hosts = control.hosts.get_or_insert_with(|| Downlink {
+            told: Told::default(),
+            next: now,
+            soonest: now,
+            loads: now,
+            objection: None,
+        });
+        if let Some(objection) = objection
+            && hosts.objection.as_ref() != Some(&objection)
+        {
+            repeated("mirror-address", self.peer.ip(), now, || {
+                tracing::warn!(
+                    peer = %self.peer, mirror = self.mirror_id.as_deref().unwrap_or_default(),
+                    code = "mirror-address", "a mirror is elsewhere: {}", Escaped(&objection)
+                );
+            });
+            hosts.objection = Some(objection);
+        }
+        self.tell_hosts(now);
+    }
+
+    /// Tells a mirror the hosts that are new or gone at once, their loads now and then.
+    pub(super) fn tell_hosts(&mut self, now: Instant) {
+        let Some(hosts) = self.control.as_mut().and_then(|c| c.hosts.as_mut()) else {
+            return;
+        };
+        if now < hosts.soonest {
+            hosts.next = hosts.soonest;
+            return;
+        }
+        let cluster = &self.server.cluster;
+        let later = |time| now.checked_add(time).unwrap_or(now);
+        let loads = now >= hosts.loads;
+        let mut more = true;
+        for _ in 0..HOSTS_AT_ONCE {
+            // A whole list waits for the mirror to take it, part after part.
+            if !self.outlet.has_room() {
+                break;
+            }
+            let Some(news) = cluster.news(&mut hosts.told, Toward::Mirror, loads) else {
+                more = false;
+                break;
+            };
+            self.machine.call(HOSTS, vec![news.to_value()]);
+        }
+        if more {
+            hosts.soonest = later(HOSTS_NEXT);
+            hosts.next = hosts.soonest;
+            return;
+        }
+        hosts.soonest = later(HOSTS_PAUSE);
+        if loads {
+            // Each load goes to every mirror: with many of them it is told less often.
+            let count = u32::try_from(cluster.host_count()).unwrap_or(u32::MAX);
+            hosts.loads = later(LOADS.max(LOADS_PER_HOST.saturating_mul(count)));
+        }
+        hosts.next = hosts.loads;
     }
 
     /// Tells a mirror the streams when they changed, and that the master lives.

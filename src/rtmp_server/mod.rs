@@ -12,6 +12,7 @@ mod mirrors;
 mod publishing;
 mod viewing;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,9 @@ use crate::cluster::Cluster;
 use crate::limits::MAX_REASSEMBLY_TOTAL;
 use crate::net::{Incoming, Shard};
 use crate::relay::{Hub, JoinMode};
+
+/// Mirrors with a wrong secret that are remembered.
+const MAX_WRONG: usize = 256;
 
 /// How viewers are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct RtmpServer {
     viewers: Mutex<Viewers>,
     connections: AtomicU64,
     budget: Arc<Budget>,
+    /// Mirrors that showed a wrong secret, the last ones: each is told of once, however often it tries.
+    wrong: Mutex<VecDeque<String>>,
 }
 
 impl RtmpServer {
@@ -63,6 +69,7 @@ impl RtmpServer {
             viewers: Mutex::new(viewers),
             connections: AtomicU64::new(1),
             budget: Budget::new(MAX_REASSEMBLY_TOTAL),
+            wrong: Mutex::default(),
         }
     }
 
@@ -75,6 +82,25 @@ impl RtmpServer {
     /// How viewers are served who begin from now on.
     pub fn set_viewers(&self, viewers: Viewers) {
         *self.viewers.lock().unwrap_or_else(PoisonError::into_inner) = viewers;
+    }
+
+    /// Whether it is the first time that this mirror shows a wrong secret.
+    fn is_new_wrong(&self, mirror: &str) -> bool {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.iter().any(|id| id == mirror) {
+            return false;
+        }
+        if wrong.len() >= MAX_WRONG {
+            wrong.pop_front();
+        }
+        wrong.push_back(mirror.to_owned());
+        true
+    }
+
+    /// It shows the right one now.
+    fn is_right(&self, mirror: &str) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.retain(|id| id != mirror);
     }
 
     /// Serves one connection until it ends.

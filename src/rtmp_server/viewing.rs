@@ -214,6 +214,7 @@ impl Connection {
         self.check_displaced();
         self.look_at_viewing(now);
         self.announce(now);
+        self.tell_hosts(now);
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod cluster;
 mod control;
 mod network;
 mod reload;

@@ -122,9 +122,14 @@ impl Running {
 
     /// What `/healthz` answers.
     pub(crate) async fn health(&self) -> String {
+        self.get("/healthz").await
+    }
+
+    /// What a path answers, head and body.
+    pub(crate) async fn get(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.http).await.unwrap();
-        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        socket.write_all(request).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
         answer

@@ -266,6 +266,17 @@ impl Client {
         Some(transaction)
     }
 
+    /// Calls the server without wanting an answer; a server that does not know the procedure says nothing.
+    /// False, and nothing is sent, when the connection is not open.
+    pub fn notice(&mut self, name: &str, args: Vec<Value>) -> bool {
+        let open = self.is_open();
+        if open {
+            let command = Command::notice(name, args);
+            self.link.write_command(0, &command);
+        }
+        open
+    }
+
     /// Answers a call of the server well; transaction 0 wants no answer and gets none.
     pub fn result(&mut self, transaction: f64, values: Vec<Value>) {
         if transaction != 0.0 {
