@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::reload::{Order, Outcome};
 use crate::auth::{NewRules, Policy};
@@ -31,6 +32,8 @@ use crate::telemetry::words::count;
 
 /// When to ask again a mirror that has no link to its master.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How long the listeners may take to end, of a stop's grace.
+const LISTENERS_END: Duration = Duration::from_secs(1);
 
 /// What all of it shares.
 #[derive(Clone)]
@@ -183,7 +186,11 @@ impl Running {
 
     /// Ends all of it, the connections within the grace time. Gives how many were dropped.
     pub(super) async fn finish(mut self) -> usize {
-        self.tasks.shutdown().await;
+        // Each listener ends on its shard once it has taken those who are connected already.
+        self.listeners.clear();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // A shard that is stuck ends nothing, and must not hold up the end.
+        let _ = timeout(LISTENERS_END, ended).await;
         self.work.shutdown().await;
         self.shards.finish(self.grace()).await
     }
@@ -197,17 +204,17 @@ impl Running {
         let door = self.door.clone();
         if protocol == Protocol::Rtmp {
             let rtmp = Arc::clone(&self.rtmp);
-            self.tasks.spawn(listener.serve(
+            self.tasks.spawn(door.open(
                 protocol,
-                door,
+                listener,
                 move |shard, incoming| Arc::clone(&rtmp).serve(shard, incoming),
                 closed,
             ));
         } else {
             let web = Arc::clone(&self.web);
-            self.tasks.spawn(listener.serve(
+            self.tasks.spawn(door.open(
                 protocol,
-                door,
+                listener,
                 move |shard, incoming| http::connection(shard, incoming, Arc::clone(&web)),
                 closed,
             ));

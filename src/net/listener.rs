@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::SockRef;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::admission::{Admission, Admitted, Refusal};
@@ -137,6 +138,34 @@ impl Listener {
 }
 
 impl Door {
+    /// [`Listener::serve`] on the first shard's thread: a thread of its own would wait for the
+    /// processor behind a walk over thousands of viewers, where a shard lets others in between.
+    ///
+    /// # Errors
+    /// When the runtime has no event queue, or the shards have stopped.
+    pub async fn open<H, T>(
+        self,
+        protocol: Protocol,
+        listener: Listener,
+        handler: H,
+        close: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()>
+    where
+        H: Fn(Rc<Shard>, Incoming) -> T + Clone + Send + 'static,
+        T: Future<Output = ()> + 'static,
+    {
+        let shards = Arc::clone(&self.shards);
+        let (tell, told) = oneshot::channel();
+        shards
+            .spawn(0, move |_| async move {
+                // Whoever waits for it may be gone.
+                drop(tell.send(listener.serve(protocol, self, handler, close).await));
+            })
+            .await
+            .map_err(io::Error::other)?;
+        told.await.map_err(io::Error::other)?
+    }
+
     /// `None` when the peer is gone already: there is nothing to keep.
     fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Option<Incoming>, Refusal> {
         let peer = canonical(peer);
