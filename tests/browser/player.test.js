@@ -1,0 +1,130 @@
+/** The pages and the player in a real browser, against real servers and a real encoder. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, told, until } from './world.js';
+
+describe('the player', { concurrency: false, timeout: 600_000 }, () => {
+  let chrome;
+  let cluster;
+  /** The player's folder, on a web server of its own. */
+  let site;
+
+  before(async () => {
+    [cluster, chrome, site] = await Promise.all([Cluster.start(2), browser(), hosted()]);
+  });
+
+  after(async () => {
+    await chrome?.close();
+    await site?.close();
+    await killAll();
+  });
+
+  /** A page of the first mirror's, closed whatever happens. */
+  const visit = async (path, options, todo) => {
+    const page = await open(chrome, path.startsWith('http') ? path : cluster.mirrors[0].url + path, options);
+    try {
+      await todo(page);
+      assert.deepEqual(page.wrong, [], 'nothing went wrong in the page');
+    } finally {
+      await page.context().close();
+    }
+  };
+
+  it('plays H.264 and AAC on the start page', () =>
+    visit('/', {}, async (page) => {
+      const one = await plays(page, { pictures: 25 });
+      assert.equal(one.stats.protocol, 'flv');
+      assert.deepEqual([one.stats.media.width, one.stats.media.height], [640, 360]);
+      assert.ok(one.audio > 1000, `${one.audio} bytes of sound decoded`);
+      assert.ok(one.stats.delay < 5, `${one.stats.delay} s`);
+      // What is on the screen, not what the player says of itself: numbers of the programme, in order.
+      const read = () => until('the picture’s clock', () => pictureNumber(page));
+      const first = await read();
+      const second = await until('another picture', async () => {
+        const n = await read();
+        return n !== first ? n : null;
+      });
+      assert.ok(first < 200 && second < 200, `${first}, ${second}`);
+      const two = await plays(page, { pictures: one.stats.decoded + 25 });
+      assert.ok(two.time > one.time);
+    }));
+
+  it('has a page for each stream, with a snippet and the mirror and delay on request', () =>
+    visit('/watch/live/event', {}, async (page) => {
+      await plays(page);
+      assert.equal(await page.locator('crtmp-player .facts').isVisible(), false);
+      await page.getByRole('button', { name: 'Mirror and delay', exact: true }).click();
+      await until('the details', async () => /Delay in the player/.test(await page.locator('crtmp-player .facts').innerText()));
+      const text = await page.locator('crtmp-player .facts').innerText();
+      assert.match(text, /127\.0\.0\.1:\d+/);
+      assert.match(text, /HTTP-FLV/);
+      await page.getByText('Embed this stream').click();
+      assert.match(await page.locator('#module').innerText(), /<crtmp-player stream="live\/event"/);
+    }));
+
+  it('goes on from another mirror when its own is killed, with the last picture until then', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    const hosts = [spare.url, cluster.mirrors[0].url];
+    await visit(site.page(cluster.stream, hosts), {}, async (page) => {
+      const was = await plays(page);
+      assert.equal(was.stats.host, spare.url);
+      const killed = Date.now();
+      await spare.kill();
+      const now = await until('pictures of another mirror', async () => {
+        const f = await figures(page);
+        assert.ok(f.shown && f.ready >= 2, 'there is a picture all the time');
+        return f.stats?.host !== spare.url && f.stats?.decoded > 1 ? f : null;
+      });
+      const took = Date.now() - killed;
+      assert.equal(now.stats.host, cluster.mirrors[0].url);
+      const [change] = await told(page, 'switch');
+      console.log(`# killed: another mirror's picture after ${Math.round(change.ms)} ms, seen after ${took} ms`);
+      assert.ok(took < 3000, `${took} ms`);
+      assert.equal(change.why, 'ended');
+    });
+    cluster.mirrors.pop();
+  });
+
+  it('leaves a mirror that falls silent', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    const hosts = [spare.url, cluster.mirrors[0].url];
+    await visit(site.page(cluster.stream, hosts), {}, async (page) => {
+      await plays(page);
+      spare.process.signal('SIGSTOP');
+      const stopped = Date.now();
+      await until('pictures of another mirror', async () => {
+        const f = await figures(page);
+        return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1;
+      });
+      const took = Date.now() - stopped;
+      console.log(`# silent: seen after ${took} ms`);
+      assert.ok(took < 5000, `${took} ms`);
+      assert.equal((await told(page, 'switch'))[0].why, 'stalled');
+    });
+    await spare.kill();
+    cluster.mirrors.pop();
+  });
+
+  it('stays while the stream waits for its source, says so, and goes on', () =>
+    visit('/watch/live/event', {}, async (page) => {
+      const was = await plays(page);
+      await cluster.encoder.kill();
+      await until('the sentence', async () => (await page.locator('crtmp-player [role=status]').innerText()).includes('paused at its source'));
+      await pause(4000); // longer than it would bear from a mirror that is silent
+      assert.equal((await figures(page)).stats.host, was.stats.host);
+      cluster.publish();
+      await until('it goes on', async () => {
+        const f = await figures(page);
+        return f.state === 'playing' && f.time > was.time + 1;
+      });
+      assert.deepEqual(await told(page, 'switch'), []);
+      const delay = await until('the live edge', async () => {
+        const { stats } = await figures(page);
+        return stats?.delay < 2 ? stats.delay : null;
+      });
+      assert.ok(delay < 2);
+    }));
+});

@@ -1,0 +1,339 @@
+/**
+ * What the browser tests stand on: servers, an encoder, a browser, and waiting with a limit.
+ *
+ * Programs come from outside: TEST_BIN is the server, TEST_LOGS the folder for logs. Whatever was
+ * started ends with the tests.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer as createWeb } from 'node:http';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { inflateSync } from 'node:zlib';
+
+import { chromium } from 'playwright-core';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const binary = process.env.TEST_BIN ?? join(root, 'target/debug/crtmpserver');
+export const logs = process.env.TEST_LOGS ?? join(root, 'target/test-logs/browser');
+export const programme = join(root, 'src/demo/programme.flv');
+mkdirSync(logs, { recursive: true });
+
+/** How long anything may take that should take a moment, ms; the machine may be busy. */
+export const PATIENCE = 30_000;
+
+export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Asks until there is an answer that is not null, false or undefined. */
+export async function until(what, ask, patience = PATIENCE) {
+  const end = Date.now() + patience;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== null && answer !== false && answer !== undefined) return answer;
+    if (Date.now() > end) throw new Error(`waited ${patience} ms in vain: ${what}`);
+    await pause(20);
+  }
+}
+
+/** A port that nobody has. */
+export function freePort() {
+  return new Promise((done, fail) => {
+    const server = createServer();
+    server.once('error', fail);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+const children = new Set();
+
+/** A child process, which ends with the tests. */
+export class Child {
+  constructor(name, program, args) {
+    const out = openSync(join(logs, `${name}.log`), 'a');
+    this.name = name;
+    this.child = spawn(program, args, { stdio: ['ignore', out, out] });
+    this.ended = new Promise((done) => this.child.once('exit', done));
+    this.child.once('error', () => {});
+    children.add(this);
+  }
+
+  signal(name) {
+    this.child.kill(name);
+  }
+
+  /** Ends it at once. */
+  async kill() {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      this.child.kill('SIGCONT');
+      this.child.kill('SIGKILL');
+      await this.ended;
+    }
+    children.delete(this);
+  }
+}
+
+export async function killAll() {
+  await Promise.all([...children].map((c) => c.kill()));
+}
+
+/** Our server with a configuration. */
+export class Server {
+  constructor(name, rtmp, http, keys) {
+    this.name = name;
+    this.rtmp = rtmp;
+    this.http = http;
+    this.url = `http://127.0.0.1:${http}`;
+    this.file = join(logs, `${name}.toml`);
+    this.control = join(logs, `${name}.sock`);
+    const listen = `[listen]\nrtmp = ["127.0.0.1:${rtmp}"]\nhttp = ["127.0.0.1:${http}"]\ncontrol = "${this.control}"\n`;
+    const [top, rest] = keys.includes('[') ? [keys.slice(0, keys.indexOf('[')), keys.slice(keys.indexOf('['))] : [keys, ''];
+    writeFileSync(this.file, `${top}\n${listen}${rest}`);
+  }
+
+  static async start(name, keys) {
+    const server = new Server(name, await freePort(), await freePort(), keys);
+    await server.start();
+    return server;
+  }
+
+  async start() {
+    const root = process.getuid?.() === 0 ? ['--allow-root'] : [];
+    this.process = new Child(this.name, binary, [...root, this.file]);
+    await until(`${this.name} is ready`, () => this.get('/healthz').then((a) => a.status === 200, () => false));
+    return this;
+  }
+
+  get(path) {
+    return fetch(this.url + path, { signal: AbortSignal.timeout(5000) });
+  }
+
+  async viewers(protocol) {
+    const text = await (await this.get('/metrics')).text();
+    const line = text.split('\n').find((l) => l.startsWith('crtmpserver_viewers') && l.includes(protocol));
+    return Number(line?.split(' ').pop() ?? 0);
+  }
+
+  async live(stream) {
+    await until(`${stream} is live on ${this.name}`, async () => {
+      const page = await this.get(`/watch/${stream}`).then((a) => a.text(), () => '');
+      return page.includes('>live</b>');
+    });
+  }
+
+  kill() {
+    return this.process.kill();
+  }
+}
+
+/** A master, its mirrors, and an encoder that sends the demo's programme in a loop. */
+export class Cluster {
+  constructor() {
+    this.mirrors = [];
+    this.stream = 'live/event';
+  }
+
+  static async start(mirrors) {
+    const cluster = new Cluster();
+    cluster.secret = join(logs, 'secret');
+    const made = spawnSync(binary, ['secret', cluster.secret]);
+    if (made.error) throw made.error;
+    cluster.master = await Server.start(
+      'master',
+      `role = "master"\n[publish]\nnetworks = ["loopback"]\n[master]\nsecret_file = "${cluster.secret}"\n[play]\nnetworks = ["loopback"]\n`,
+    );
+    for (let n = 1; n <= mirrors; n++) await cluster.add();
+    cluster.publish();
+    for (const mirror of cluster.mirrors) await mirror.live(cluster.stream);
+    return cluster;
+  }
+
+  /** One more mirror. */
+  async add() {
+    const mirror = await Server.start(
+      `mirror-${this.mirrors.length + 1}`,
+      `role = "mirror"\n[mirror]\nmaster = "rtmp://127.0.0.1:${this.master.rtmp}"\nsecret_file = "${this.secret}"\n`,
+    );
+    this.mirrors.push(mirror);
+    return mirror;
+  }
+
+  publish() {
+    const url = `rtmp://127.0.0.1:${this.master.rtmp}/${this.stream}`;
+    this.encoder = new Child('encoder', 'ffmpeg', [
+      '-hide_banner', '-loglevel', 'warning', '-re', '-stream_loop', '-1', '-i', programme, '-t', '900', '-c', 'copy', '-f', 'flv', url,
+    ]);
+  }
+
+  hosts() {
+    return this.mirrors.map((m) => m.url);
+  }
+}
+
+/** The static folder of the player, and a small web server that hosts it, on an address of its own. */
+export async function hosted(files = {}) {
+  const folder = join(logs, 'dist');
+  const built = spawnSync(process.execPath, [join(root, 'player/build.mjs'), folder], { encoding: 'utf8' });
+  if (built.status !== 0) throw new Error(`the player is not built: ${built.stderr}`);
+  const types = { js: 'text/javascript', css: 'text/css', html: 'text/html', json: 'application/json' };
+  const server = createWeb((request, response) => {
+    const { pathname } = new URL(request.url, 'http://x');
+    const name = pathname === '/' ? 'index.html' : pathname.slice(1);
+    const file = join(folder, name);
+    const made = files[pathname];
+    if (made === undefined && (name.includes('..') || !existsSync(file))) return response.writeHead(404).end();
+    const type = { 'Content-Type': types[name.split('.').pop()] ?? 'text/plain', 'Access-Control-Allow-Origin': '*' };
+    response.writeHead(200, type).end(made === undefined ? readFileSync(file) : typeof made === 'function' ? made() : made);
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    folder,
+    files,
+    url: `http://127.0.0.1:${server.address().port}`,
+    page(stream, hosts, more = '') {
+      return `${this.url}/?stream=${stream}&hosts=${encodeURIComponent(hosts.join(' '))}${more}`;
+    },
+    close: () => new Promise((done) => {
+      server.closeAllConnections?.();
+      server.close(done);
+    }),
+  };
+}
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+/** A browser; `policy` says what may play by itself. */
+export function browser(policy = 'no-user-gesture-required') {
+  const executablePath = process.env.TEST_CHROMIUM ?? CHROMIUM[0];
+  return chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-gpu', '--mute-audio', `--autoplay-policy=${policy}`],
+  });
+}
+
+/** A page that keeps what went wrong in it, and what its player told. */
+export async function open(chrome, url, options = {}) {
+  const { before, ...rest } = options;
+  const context = await chrome.newContext({ viewport: { width: 1000, height: 760 }, ...rest });
+  const page = await context.newPage();
+  page.wrong = [];
+  page.on('pageerror', (e) => page.wrong.push(String(e)));
+  page.on('console', (m) => {
+    // A mirror that died is a failure of the network, which the browser notes by itself.
+    if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) page.wrong.push(m.text());
+  });
+  await page.addInitScript(() => {
+    globalThis.told = [];
+    for (const name of ['connect', 'connectfailed', 'failed', 'switch', 'state']) {
+      document.addEventListener(name, (e) => globalThis.told.push({ name, at: performance.now(), ...e.detail }), true);
+    }
+    document.addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`));
+  });
+  if (before) await before(page, context);
+  await page.goto(url);
+  return page;
+}
+
+/** Figures of the player of a page, or of a frame in it. */
+export function figures(page) {
+  return page.evaluate(() => {
+    const { player } = document.querySelector('crtmp-player') ?? {};
+    if (!player) return null;
+    const { video } = player;
+    return {
+      state: player.state,
+      time: video.currentTime,
+      shown: video.classList.contains('shown'),
+      ready: video.readyState,
+      audio: video.webkitAudioDecodedByteCount,
+      muted: video.muted,
+      stats: player.stats(),
+    };
+  });
+}
+
+/** The picture moves: the figures, once so many pictures are decoded and time has passed. */
+export async function plays(page, { pictures = 10, patience = PATIENCE } = {}) {
+  const first = await until('a picture', async () => {
+    const f = await figures(page);
+    return f?.shown && f.time > 0 && f.stats ? f : null;
+  }, patience);
+  return until('it moves', async () => {
+    const f = await figures(page);
+    if (!f?.stats || f.stats.host !== first.stats.host) return f?.stats ? f : null;
+    return f.stats.decoded >= pictures && f.time > first.time ? f : null;
+  }, patience);
+}
+
+/** What the page's player told, of one kind. */
+export function told(page, name) {
+  return page.evaluate((n) => globalThis.told.filter((t) => t.name === n), name);
+}
+
+/** The pixels of a PNG of 8 bits a channel without interlace, which is what a browser makes. */
+export function pixels(png) {
+  let at = 8;
+  let width = 0;
+  let height = 0;
+  let channels = 4;
+  const parts = [];
+  while (at < png.length) {
+    const size = png.readUInt32BE(at);
+    const kind = png.toString('latin1', at + 4, at + 8);
+    const data = png.subarray(at + 8, at + 8 + size);
+    if (kind === 'IHDR') {
+      width = data.readUInt32BE(0);
+      height = data.readUInt32BE(4);
+      channels = data[9] === 6 ? 4 : 3;
+    } else if (kind === 'IDAT') {
+      parts.push(data);
+    }
+    at += 12 + size;
+  }
+  const raw = inflateSync(Buffer.concat(parts));
+  const line = width * channels;
+  const out = Buffer.alloc(line * height);
+  for (let y = 0; y < height; y++) {
+    const filter = raw[y * (line + 1)];
+    for (let x = 0; x < line; x++) {
+      const value = raw[y * (line + 1) + 1 + x];
+      const left = x >= channels ? out[y * line + x - channels] : 0;
+      const up = y > 0 ? out[(y - 1) * line + x] : 0;
+      const corner = x >= channels && y > 0 ? out[(y - 1) * line + x - channels] : 0;
+      const predicted = [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter];
+      out[y * line + x] = (value + predicted) & 255;
+    }
+  }
+  return { width, height, red: (x, y) => out[Math.floor(y) * line + Math.floor(x) * channels] };
+}
+
+function paeth(a, b, c) {
+  const p = a + b - c;
+  const [da, db, dc] = [Math.abs(p - a), Math.abs(p - b), Math.abs(p - c)];
+  if (da <= db && da <= dc) return a;
+  return db <= dc ? b : c;
+}
+
+/**
+ * The number that the programme's picture shows in its bottom row (src/demo/make-programme.sh), read
+ * from a screenshot; null when there is none.
+ */
+export async function pictureNumber(page) {
+  const element = page.locator('crtmp-player');
+  // The controls would lie over it.
+  await page.mouse.move(1, 1);
+  await page.evaluate(() => document.querySelector('crtmp-player').root.querySelector('.all').classList.remove('awake'));
+  const clip = await element.boundingBox();
+  // A caret that is hidden would be a style of its own, which the page's policy forbids.
+  const shot = pixels(await page.screenshot({ clip, caret: 'initial' }));
+  const y = (shot.height * 340) / 360;
+  const bits = Array.from({ length: 10 }, (_, i) => shot.red(((i + 0.5) * shot.width) / 10, y));
+  if (bits.some((b) => b > 90 && b < 165)) return null;
+  const [first, ...rest] = bits.map((b) => (b > 127 ? 1 : 0));
+  const ones = rest.reduce((a, b) => a + b, 0);
+  if (first !== 1 || ones % 2 !== 1) return null;
+  return rest.slice(0, 8).reduce((n, b) => n * 2 + b, 0);
+}
