@@ -45,8 +45,9 @@ export function open(video, base, stream, on) {
   });
   hls.on(Hls.Events.MANIFEST_LOADED, () => on.opened());
   hls.on(Hls.Events.LEVEL_LOADED, (_, data) => {
-    // Media comes in bursts of a segment each.
+    // Media comes in bursts of a segment each; a playlist that grows is a sign of life, too.
     on.pace(data.details.targetduration * 3000);
+    if (data.details.updated) on.progress();
   });
   hls.on(Hls.Events.FRAG_LOADED, (_, data) => {
     bytes += data.frag.stats.loaded;

@@ -51,9 +51,9 @@ import { Hosts } from './hosts.js';
 
 /**
  * What is to be done: `open` and `close` a connection, `halt` it but keep its last picture, `show` it
- * instead of the other, ask how the stream is (`ask`), `refresh` the lists, tell an event (`emit`).
+ * instead of the other, `refresh` the lists, tell an event (`emit`).
  * @typedef {{do: 'open', id: number, host: Host, protocol: Protocol}
- *   | {do: 'close' | 'halt' | 'show' | 'ask', id: number}
+ *   | {do: 'close' | 'halt' | 'show', id: number}
  *   | {do: 'refresh'}
  *   | {do: 'emit', event: string, args: any[]}} Action
  */
@@ -74,8 +74,6 @@ const LONGEST_REST = 8000;
 const OFFLINE_REST = 2000;
 /** How often a viewer of a leaving mirror looks for another, ms. */
 const DRAIN_REST = 1500;
-/** With no media for this long, the state of the stream is asked for, ms. */
-const ASK_AFTER = 1000;
 
 /** See the module. */
 export class Machine {
@@ -109,8 +107,8 @@ export class Machine {
     this.lost = null;
     /** How often the search failed in a row. */
     this.failures = 0;
-    /** When the state of the stream was asked for last. */
-    this.asked = -Infinity;
+    /** Whether the viewer holds the picture: then its connection may be silent. */
+    this.held = false;
   }
 
   /** What is to be done, oldest first. @returns {Action[]} */
@@ -157,6 +155,16 @@ export class Machine {
     if (!this.running || this.resting === null) return;
     this.beginSearch();
     this.advance(now);
+  }
+
+  /**
+   * The viewer holds the picture, or lets it go.
+   * @param {boolean} held
+   * @param {number} now
+   */
+  hold(held, now) {
+    if (this.held && !held && this.current) this.current.sign = now;
+    this.held = held;
   }
 
   /** Tries at once, because somebody asked for it. @param {number} now */
@@ -310,7 +318,7 @@ export class Machine {
     if (this.resting !== null) at = this.resting;
     for (const link of [this.current, this.next]) {
       if (!link || link.dead) continue;
-      at = Math.min(at, this.deadline(link), this.askAt(link));
+      at = Math.min(at, this.deadline(link));
     }
     return this.running && at < Infinity ? at : null;
   }
@@ -323,9 +331,6 @@ export class Machine {
       if (now >= this.deadline(link)) {
         const why = link.opened === null ? 'timeout' : 'stalled';
         this.failed(link.id, { why }, now);
-      } else if (now >= this.askAt(link)) {
-        this.asked = now;
-        this.actions.push({ do: 'ask', id: link.id });
       }
     }
     if (this.resting !== null && now >= this.resting) {
@@ -340,18 +345,10 @@ export class Machine {
    */
   deadline(link) {
     if (link.opened === null) return link.since + this.options.connectTimeout;
+    if (this.held && link === this.current) return Infinity;
     const silent = link.sign + link.pace;
     // Bytes that never become a picture are no progress.
     return link.framed === null && !link.waiting ? Math.min(silent, link.opened + 3 * link.pace) : silent;
-  }
-
-  /**
-   * FLV says by itself that its stream waits; for others the mirror is asked.
-   * @param {Link} link
-   */
-  askAt(link) {
-    if (link.protocol === 'flv' || link.opened === null) return Infinity;
-    return Math.max(link.sign, this.asked) + ASK_AFTER;
   }
 
   /** Tries the next mirror, or rests when there is none. @param {number} now */

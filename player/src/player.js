@@ -100,7 +100,8 @@ export class Player {
     /** What the viewer, or the browser, wants; until then it is the option. @type {boolean | null} */
     this.muted = null;
     this.switches = 0;
-    this.decodedBefore = 0;
+    /** Where the picture was a second ago. */
+    this.stood = -1;
     this.lastBytes = { id: -1, bytes: 0, at: 0 };
     this.refreshed = -Infinity;
     this.refreshing = false;
@@ -191,9 +192,6 @@ export class Player {
       case 'show':
         this.show(action.id);
         break;
-      case 'ask':
-        void this.ask(action.id);
-        break;
       case 'refresh':
         if (this.checked.lists.length > 0) void this.refresh();
         break;
@@ -260,12 +258,18 @@ export class Player {
     this.run((m) => m.move(id, to?.replace(/\/+$/, '') ?? null, now()));
   }
 
-  /** @param {number} id */
-  async ask(id) {
-    const link = this.machine?.link(id);
-    if (!link) return;
+  /**
+   * FLV says by itself that its stream waits for its source; for HLS, where the picture stands still,
+   * the mirror is asked.
+   */
+  async ask() {
+    const link = this.machine?.current;
+    const time = this.video.currentTime;
+    const stands = time === this.stood;
+    this.stood = time;
+    if (!link || link.dead || link.protocol === 'flv' || this.paused || !stands) return;
     const state = await this.streamState(link.host.url);
-    if (state === 'waiting') this.run((m) => m.waiting(id, now()));
+    if (state === 'waiting') this.run((m) => m.waiting(link.id, now()));
   }
 
   /**
@@ -374,6 +378,7 @@ export class Player {
   resume() {
     this.paused = false;
     clearTimeout(this.pauseTimer);
+    this.run((m) => m.hold(false, now()));
     const { machine } = this;
     if (machine && !machine.running && machine.state !== 'unsupported') this.run((m) => m.start(now()));
     const at = edge.begin(this.video.currentTime, ranges(this.video.buffered));
@@ -385,6 +390,7 @@ export class Player {
   /** Holds the picture; after a while the connection ends. */
   pause() {
     this.paused = true;
+    this.run((m) => m.hold(true, now()));
     for (const video of this.videos) video.pause();
     clearTimeout(this.pauseTimer);
     this.pauseTimer = setTimeout(() => this.run((m) => m.stop()), PAUSE);
@@ -432,6 +438,7 @@ export class Player {
 
   /** Figures, and the list again when it is time. */
   second() {
+    void this.ask();
     const stats = this.stats();
     if (stats) this.options.onStats?.(stats);
     const calm = this.machine?.state === 'playing' ? CALM : 1;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, told, until } from './world.js';
+import { Cluster, browser, figures, hosted, killAll, pause, pictureNumber, plays, says, told, until, visit } from './world.js';
 
 describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;
@@ -20,19 +20,11 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     await killAll();
   });
 
-  /** A page of the first mirror's, closed whatever happens. */
-  const visit = async (path, options, todo) => {
-    const page = await open(chrome, path.startsWith('http') ? path : cluster.mirrors[0].url + path, options);
-    try {
-      await todo(page);
-      assert.deepEqual(page.wrong, [], 'nothing went wrong in the page');
-    } finally {
-      await page.context().close();
-    }
-  };
+  /** A page, by default of the first mirror's. */
+  const at = (path, todo, options = {}) => visit(chrome, path.startsWith('http') ? path : cluster.mirrors[0].url + path, options, todo);
 
   it('plays H.264 and AAC on the start page', () =>
-    visit('/', {}, async (page) => {
+    at('/', async (page) => {
       const one = await plays(page, { pictures: 25 });
       assert.equal(one.stats.protocol, 'flv');
       assert.deepEqual([one.stats.media.width, one.stats.media.height], [640, 360]);
@@ -51,7 +43,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     }));
 
   it('has a page for each stream, with a snippet and the mirror and delay on request', () =>
-    visit('/watch/live/event', {}, async (page) => {
+    at('/watch/live/event', async (page) => {
       await plays(page);
       assert.equal(await page.locator('crtmp-player .facts').isVisible(), false);
       await page.getByRole('button', { name: 'Mirror and delay', exact: true }).click();
@@ -67,7 +59,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     const spare = await cluster.add();
     await spare.live(cluster.stream);
     const hosts = [spare.url, cluster.mirrors[0].url];
-    await visit(site.page(cluster.stream, hosts), {}, async (page) => {
+    await at(site.page(cluster.stream, hosts), async (page) => {
       const was = await plays(page);
       assert.equal(was.stats.host, spare.url);
       const killed = Date.now();
@@ -91,7 +83,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     const spare = await cluster.add();
     await spare.live(cluster.stream);
     const hosts = [spare.url, cluster.mirrors[0].url];
-    await visit(site.page(cluster.stream, hosts), {}, async (page) => {
+    await at(site.page(cluster.stream, hosts), async (page) => {
       await plays(page);
       spare.process.signal('SIGSTOP');
       const stopped = Date.now();
@@ -109,10 +101,10 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   });
 
   it('stays while the stream waits for its source, says so, and goes on', () =>
-    visit('/watch/live/event', {}, async (page) => {
+    at('/watch/live/event', async (page) => {
       const was = await plays(page);
       await cluster.encoder.kill();
-      await until('the sentence', async () => (await page.locator('crtmp-player [role=status]').innerText()).includes('paused at its source'));
+      await says(page, /paused at its source/);
       await pause(4000); // longer than it would bear from a mirror that is silent
       assert.equal((await figures(page)).stats.host, was.stats.host);
       cluster.publish();
@@ -126,5 +118,47 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
         return stats?.delay < 2 ? stats.delay : null;
       });
       assert.ok(delay < 2);
+    }));
+
+  for (const protocol of ['hls', 'native']) {
+    it(`plays over HLS (${protocol})`, () =>
+      at(site.page(cluster.stream, [cluster.mirrors[0].url], `&protocols=${protocol}`), async (page) => {
+        const one = await plays(page, { pictures: 25 });
+        assert.equal(one.stats.protocol, protocol);
+        assert.deepEqual([one.stats.media.width, one.stats.media.height], [640, 360]);
+        assert.ok(one.audio > 1000, `${one.audio} bytes of sound decoded`);
+        const two = await plays(page, { pictures: one.stats.decoded + 50 });
+        assert.ok(two.time > one.time + 1);
+        await until('the picture’s clock', () => pictureNumber(page));
+        assert.deepEqual(await told(page, 'switch'), []);
+        assert.deepEqual(await told(page, 'connectfailed'), []);
+      }));
+  }
+
+  it('changes mirrors over HLS', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    await at(site.page(cluster.stream, [spare.url, cluster.mirrors[0].url], '&protocols=hls'), async (page) => {
+      assert.equal((await plays(page)).stats.host, spare.url);
+      await spare.kill();
+      const killed = Date.now();
+      const moved = await until('pictures of another mirror', async () => {
+        const f = await figures(page);
+        return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
+      });
+      console.log(`# HLS, killed: seen after ${Date.now() - killed} ms`);
+      assert.ok(moved.shown);
+    });
+    cluster.mirrors.pop();
+  });
+
+  it('finds another mirror when it comes while somebody watches', () =>
+    at('/', async (page) => {
+      await plays(page);
+      const before = (await figures(page)).stats.mirrors;
+      const more = await cluster.add();
+      await until('one more mirror in the list', async () => (await figures(page)).stats.mirrors > before);
+      // And it is of use: the page's own mirror goes, and it takes over.
+      await more.live(cluster.stream);
     }));
 });

@@ -8,7 +8,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer as createWeb } from 'node:http';
 import { createServer } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inflateSync } from 'node:zlib';
 
@@ -16,7 +16,8 @@ import { chromium } from 'playwright-core';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const binary = process.env.TEST_BIN ?? join(root, 'target/debug/crtmpserver');
-export const logs = process.env.TEST_LOGS ?? join(root, 'target/test-logs/browser');
+/** Each file of tests has a folder, so that several may run at once. */
+export const logs = join(process.env.TEST_LOGS ?? join(root, 'target/test-logs/browser'), basename(process.argv[1] ?? 'x', '.test.js'));
 export const programme = join(root, 'src/demo/programme.flv');
 mkdirSync(logs, { recursive: true });
 
@@ -129,6 +130,14 @@ export class Server {
   }
 }
 
+/** An encoder that sends the demo's programme in a loop. */
+export function publish(name, server, stream) {
+  const url = `rtmp://127.0.0.1:${server.rtmp}/${stream}`;
+  return new Child(name, 'ffmpeg', [
+    '-hide_banner', '-loglevel', 'warning', '-re', '-stream_loop', '-1', '-i', programme, '-t', '900', '-c', 'copy', '-f', 'flv', url,
+  ]);
+}
+
 /** A master, its mirrors, and an encoder that sends the demo's programme in a loop. */
 export class Cluster {
   constructor() {
@@ -162,10 +171,7 @@ export class Cluster {
   }
 
   publish() {
-    const url = `rtmp://127.0.0.1:${this.master.rtmp}/${this.stream}`;
-    this.encoder = new Child('encoder', 'ffmpeg', [
-      '-hide_banner', '-loglevel', 'warning', '-re', '-stream_loop', '-1', '-i', programme, '-t', '900', '-c', 'copy', '-f', 'flv', url,
-    ]);
+    this.encoder = publish('encoder', this.master, this.stream);
   }
 
   hosts() {
@@ -235,6 +241,30 @@ export async function open(chrome, url, options = {}) {
   if (before) await before(page, context);
   await page.goto(url);
   return page;
+}
+
+/** Opens a page, and closes it whatever happens; nothing may have gone wrong in it. */
+export async function visit(chrome, url, options, todo) {
+  const page = await open(chrome, url, options);
+  try {
+    await todo(page);
+  } catch (error) {
+    await page.screenshot({ path: join(logs, 'failed.png'), caret: 'initial' }).catch(() => {});
+    const said = await page.evaluate(() => JSON.stringify(globalThis.told)).catch(() => '');
+    error.message += `\nthe page told: ${said}\nwrong in the page: ${page.wrong.join('; ')}`;
+    throw error;
+  } finally {
+    await page.context().close();
+  }
+  if (page.wrong.length > 0) throw new Error(`wrong in the page: ${page.wrong.join('; ')}`);
+}
+
+/** The sentence that the player shows. */
+export function says(page, words) {
+  return until(`the sentence ${words}`, async () => {
+    const text = await page.locator('crtmp-player [role=status]').innerText();
+    return words.test(text) ? text : null;
+  });
 }
 
 /** Figures of the player of a page, or of a frame in it. */
