@@ -8,6 +8,9 @@ import Hls from 'hls.js/light';
 /** @typedef {import('./player.js').Engine} Engine */
 /** @typedef {import('./player.js').EngineEvents} EngineEvents */
 
+/** The longest that a playlist waits for the first segment of a stream, ms. */
+const FIRST = 12_000;
+
 /** Whether this browser can. */
 export function supported() {
   return Hls.isSupported();
@@ -39,7 +42,7 @@ export function open(video, base, stream, on) {
     maxLiveSyncPlaybackRate: 1.1,
     backBufferLength: 20,
     maxBufferLength: 20,
-    manifestLoadPolicy: { default: { ...once, maxTimeToFirstByteMs: 12_000 } }, // it waits for the first segment
+    manifestLoadPolicy: { default: { ...once, maxTimeToFirstByteMs: FIRST } },
     playlistLoadPolicy: { default: once },
     fragLoadPolicy: { default: once },
   });
@@ -69,6 +72,16 @@ export function open(video, base, stream, on) {
     if (status > 0) return fail({ why: status === 503 ? 'busy' : 'http', detail: `HTTP ${status}` });
     fail({ why: /Timeout/i.test(data.details) ? 'timeout' : 'refused', detail });
   });
+  // A playlist waits for its first segment, which may take longer than a mirror may take to answer: so
+  // that it is there is heard from the state of the stream.
+  on.verdict().then(
+    (verdict) => {
+      if (verdict) return fail(verdict);
+      on.pace(FIRST);
+      on.opened();
+    },
+    () => {}, // hls.js will tell, or the time runs out
+  );
   hls.attachMedia(video);
   hls.loadSource(`${base}/${stream}.m3u8`);
 

@@ -6,6 +6,8 @@
 /** @typedef {import('./player.js').Engine} Engine */
 /** @typedef {import('./player.js').EngineEvents} EngineEvents */
 
+/** Three segments of a usual length, ms. */
+const PACE = 12_000;
 const TYPE = 'application/vnd.apple.mpegurl';
 
 /** Whether this browser can. */
@@ -31,9 +33,18 @@ export function open(video, base, stream, on) {
     over = true;
     on.failed(failure);
   };
+  // The browser tells neither that a server is there nor how long its segments are.
+  on.verdict().then(
+    (verdict) => {
+      if (verdict) return fail(verdict);
+      on.pace(PACE);
+      on.opened();
+    },
+    () => {}, // the browser will tell, or the time runs out
+  );
   video.addEventListener('loadedmetadata', () => {
+    on.pace(PACE);
     on.opened();
-    on.pace(12_000); // three segments of a usual length; the browser does not tell it
   }, { signal });
   video.addEventListener('timeupdate', () => {
     if (video.currentTime !== last) on.progress();
@@ -44,7 +55,7 @@ export function open(video, base, stream, on) {
   video.addEventListener('error', () => {
     const detail = video.error?.message ?? '';
     // The browser does not tell an answer of 404 from no answer: the state of the stream is asked.
-    void on.verdict().then((verdict) => fail(verdict ?? { why: 'refused', detail }));
+    on.verdict().then((verdict) => fail(verdict ?? { why: 'broken', detail }), () => fail({ why: 'refused', detail }));
   }, { signal });
   video.src = `${base}/${stream}.m3u8`;
   video.load();

@@ -30,7 +30,8 @@ import { sentence } from './words.js';
  * @property {(failure: import('./machine.js').Failure) => void} failed
  * @property {(status: {code: string, redirect?: unknown}) => void} notice
  * @property {(info: Media) => void} info
- * @property {() => Promise<import('./machine.js').Failure | null>} verdict Asks how the stream is.
+ * @property {() => Promise<import('./machine.js').Failure | null>} verdict Asks how the stream is; fails
+ *   when there is no answer.
  */
 
 /** @typedef {{video?: string | undefined, audio?: string | undefined, width?: number | undefined, height?: number | undefined}} Media */
@@ -268,12 +269,13 @@ export class Player {
     const stands = time === this.stood;
     this.stood = time;
     if (!link || link.dead || link.protocol === 'flv' || this.paused || !stands) return;
-    const state = await this.streamState(link.host.url);
+    const state = await this.streamState(link.host.url).catch(() => null);
     if (state === 'waiting') this.run((m) => m.waiting(link.id, now()));
   }
 
   /**
-   * What the mirror says of the stream: live, waiting, offline; null when it says nothing.
+   * What the mirror says of the stream: live, waiting, offline; null when it says nothing of the kind.
+   * Fails when there is no answer.
    * @param {string} host
    * @returns {Promise<string | null>}
    */
@@ -282,16 +284,15 @@ export class Player {
     const timer = setTimeout(() => patience.abort(), this.checked.connectTimeout);
     try {
       const answer = await fetch(`${host}/${this.checked.stream}.json`, { signal: patience.signal, cache: 'no-store' });
-      const { state } = await answer.json();
-      return typeof state === 'string' ? state : null;
-    } catch {
-      return null;
+      const body = await answer.json().catch(() => null);
+      return typeof body?.state === 'string' ? body.state : null;
     } finally {
       clearTimeout(timer);
     }
   }
 
   /**
+   * Whether the mirror is there and has the stream; fails when there is no answer.
    * @param {string} host
    * @returns {Promise<import('./machine.js').Failure | null>}
    */
