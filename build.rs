@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("player");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let built = match env::var_os("CRTMPSERVER_PLAYER") {
-        Some(folder) => Ok(PathBuf::from(folder)),
+        Some(folder) => given(&PathBuf::from(folder)),
         None => build(&root, &out),
     };
     let code = built.and_then(|dist| table(&dist).map_err(|e| format!("{}: {e}", dist.display())));
@@ -36,9 +36,16 @@ fn main() -> io::Result<()> {
             "cargo::warning=The pages are built without their player: {why}. They use the browser's \
              own video element. Once npm can run, `touch build.rs` and build again."
         );
-        "const SITE: Option<&str> = None;\nconst ASSETS: &[Asset] = &[];\n".to_owned()
+        "const SITE: Option<&str> = None;\nconst PRELOAD: &[&str] = &[];\nconst ASSETS: &[Asset] = &[];\n".to_owned()
     });
     fs::write(out.join("player.rs"), code)
+}
+
+/// A folder that was built elsewhere.
+fn given(folder: &Path) -> Result<PathBuf, String> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let folder = folder.canonicalize();
+    folder.map_err(|e| format!("CRTMPSERVER_PLAYER: {e}"))
 }
 
 /// Builds it; the folder that has it then, or why not.
@@ -117,10 +124,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 fn table(dist: &Path) -> io::Result<String> {
     let list = fs::read_to_string(dist.join("assets.txt"))?;
     let wrong = || io::Error::other("assets.txt is not what build.mjs writes");
-    let (mut site, mut assets) = (None, String::new());
+    let (mut site, mut preload, mut assets) = (None, Vec::new(), String::new());
     for line in list.lines() {
         match *line.split(' ').collect::<Vec<_>>() {
             ["site", name] => site = Some(name),
+            ["preload", name] => preload.push(name),
             [name, hash, keep] => {
                 let [plain, packed] = [dist.join(name), dist.join("gz").join(name)];
                 let (immutable, kind) = (keep == "immutable", kind(name));
@@ -136,7 +144,7 @@ fn table(dist: &Path) -> io::Result<String> {
     }
     let site = site.ok_or_else(wrong)?;
     Ok(format!(
-        "const SITE: Option<&str> = Some({site:?});\nconst ASSETS: &[Asset] = &[\n{assets}];\n"
+        "const SITE: Option<&str> = Some({site:?});\nconst PRELOAD: &[&str] = &{preload:?};\nconst ASSETS: &[Asset] = &[\n{assets}];\n"
     ))
 }
 

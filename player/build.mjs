@@ -38,12 +38,28 @@ const built = (entry) => {
 };
 const module = built('src/index.js');
 const site = built('src/site.js');
+// What the first picture needs, so that a page asks for all of it at once.
+const preload = new Set();
+const needs = (name) => {
+  const output = Object.entries(result.metafile.outputs).find(([path]) => path.split('/').pop() === name)[1];
+  for (const { path, kind } of output.imports) {
+    const other = path.split('/').pop();
+    if (kind !== 'import-statement' || preload.has(other)) continue;
+    preload.add(other);
+    needs(other);
+  }
+};
+const flv = built('src/engine-flv.js');
+preload.add(flv);
+needs(site);
+needs(flv);
 
 const style = await readFile(join(here, 'page/page.css'));
 const css = `page-${createHash('sha256').update(style).digest('hex').slice(0, 8).toUpperCase()}.css`;
 await writeFile(join(out, css), style);
 const page = await readFile(join(here, 'page/index.html'), 'utf8');
-await writeFile(join(out, 'index.html'), page.replace('page.css', css).replace('site.js', site));
+const links = [...preload].map((name) => `<link rel="modulepreload" href="${name}">\n`).join('');
+await writeFile(join(out, 'index.html'), page.replace('page.css', css).replace('site.js', site).replace('</head>', `${links}</head>`));
 await writeFile(join(out, 'player.js'), `export * from './${module}';\n`);
 await writeFile(join(out, 'NOTICE.txt'), await notice());
 
@@ -59,7 +75,7 @@ for (const name of (await readdir(out)).sort()) {
   const forever = name === 'player.js' || name === 'NOTICE.txt' ? 'revalidate' : 'immutable';
   lines.push(`${name} ${hash} ${forever}`);
 }
-await writeFile(join(out, 'assets.txt'), `site ${site}\n${lines.join('\n')}\n`);
+await writeFile(join(out, 'assets.txt'), `site ${site}\n${[...preload].map((name) => `preload ${name}\n`).join('')}${lines.join('\n')}\n`);
 
 /** The licences of everything that is in the bundle: whatever is needed to run, directly or not. */
 async function notice() {

@@ -15,10 +15,13 @@
 export const TARGET = 0.7;
 /** Behind this much it catches up by playing faster, s. */
 export const LATE = 1.2;
+/** With less than this it plays slower: who came just behind a key frame has nothing to spare, s. */
+export const TIGHT = 0.3;
 /** Behind this much it jumps, s. */
 export const FAR = 4;
-/** Nobody hears this much faster. */
+/** Nobody hears this much faster, or slower: the pitch is kept. */
 const FASTER = 1.1;
+const SLOWER = 0.95;
 
 /**
  * What to do; null to leave it as it is.
@@ -35,7 +38,8 @@ export function steer(view) {
   if (!inside && view.time < start) return { seek: Math.max(start, end - TARGET) };
   if (behind > FAR) return { seek: Math.max(start, end - TARGET) };
   if (behind > LATE && view.rate === 1 && view.ready) return { rate: FASTER };
-  if (behind <= TARGET && view.rate !== 1) return { rate: 1 };
+  if (behind < TIGHT && view.rate === 1 && view.ready) return { rate: SLOWER };
+  if (view.rate > 1 ? behind <= TARGET : view.rate < 1 && behind >= TARGET) return { rate: 1 };
   return null;
 }
 

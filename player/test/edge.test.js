@@ -20,6 +20,13 @@ test('a little late, it plays a little faster until it is where it should be', (
   assert.deepEqual(view({ time: 10 - TARGET + 0.1, buffered: [[0, 10]], rate: 1.1 }), { rate: 1 });
 });
 
+test('with nothing to spare, it plays a little slower until there is', () => {
+  assert.deepEqual(view({ time: 9.8, buffered: [[0, 10]] }), { rate: 0.95 });
+  assert.equal(view({ time: 9.8, buffered: [[0, 10]], ready: false }), null);
+  assert.equal(view({ time: 9.5, buffered: [[0, 10]], rate: 0.95 }), null, 'not yet');
+  assert.deepEqual(view({ time: 10 - TARGET - 0.05, buffered: [[0, 10]], rate: 0.95 }), { rate: 1 });
+});
+
 test('far behind, it jumps', () => {
   assert.deepEqual(view({ time: 20 - FAR - 0.1, buffered: [[0, 20]] }), { seek: 20 - TARGET });
 });

@@ -22,7 +22,8 @@ struct Asset {
     packed: &'static [u8],
 }
 
-// `SITE`, the script of the pages, and `ASSETS`; without npm there is none.
+// `SITE`, the script of the pages, `PRELOAD`, what it will need at once, and `ASSETS`; without npm there
+// is none.
 include!(concat!(env!("OUT_DIR"), "/player.rs"));
 
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -34,6 +35,11 @@ const MAX_TAGS: usize = 16;
 /// The path of the pages' script; `None` when the program was built without npm.
 pub(super) const fn site() -> Option<&'static str> {
     SITE
+}
+
+/// What the script will need at once.
+pub(super) const fn preload() -> &'static [&'static str] {
+    PRELOAD
 }
 
 /// Answers `/player/NAME`.
@@ -144,8 +150,8 @@ mod tests {
             assert!(!asset.plain.is_empty() && !asset.packed.is_empty());
         }
         if let Some(site) = site() {
-            for name in [site, "player.js", "NOTICE.txt"] {
-                assert!(ASSETS.iter().any(|a| a.name == name), "{name}");
+            for name in [site, "player.js", "NOTICE.txt"].iter().chain(PRELOAD) {
+                assert!(ASSETS.iter().any(|a| a.name == *name), "{name}");
             }
         }
     }

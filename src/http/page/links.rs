@@ -30,7 +30,10 @@ impl Links {
 
     /// Every address of a stream, as a list for people with other players.
     pub(in crate::http) fn list(&self, name: &str) -> String {
-        let mut all = vec![("HTTP-FLV", self.http(&format!("/{name}.flv")))];
+        let mut all = vec![
+            ("HTTP-FLV", self.http(&format!("/{name}.flv"))),
+            ("HLS", self.http(&format!("/{name}.m3u8"))),
+        ];
         all.extend(self.rtmp(name).map(|url| ("RTMP", url)));
         let row = |(kind, url): &(&str, String)| {
             let url = escape(url);

@@ -57,7 +57,7 @@ pub(in crate::http) fn start(rows: &[Row], links: &Links, troubles: &[String]) -
         let _ = write!(
             body,
             "{}<div class=\"under\"><p class=\"grow title\">{name}</p>\n{FACTS}\
-             <a class=\"quiet go\" href=\"/watch/{name}\">Watch</a></div>\n",
+             <a class=\"quiet\" href=\"/watch/{name}\">Share or embed</a></div>\n",
             player(&row.name)
         );
     }

@@ -63,7 +63,13 @@ enum Frame {
 fn document(title: &str, frame: Frame, body: &str) -> String {
     let script = match (frame, assets::site()) {
         (Frame::Page, _) | (_, None) => String::new(),
-        (_, Some(site)) => format!("<script type=\"module\" src=\"/player/{site}\"></script>\n"),
+        (_, Some(site)) => {
+            let ahead = assets::preload().iter();
+            let ahead =
+                ahead.map(|name| format!("<link rel=\"modulepreload\" href=\"/player/{name}\">\n"));
+            let ahead: String = ahead.collect();
+            format!("<script type=\"module\" src=\"/player/{site}\"></script>\n{ahead}")
+        }
     };
     let (class, top, foot) = if frame == Frame::Embedded {
         (" class=\"embed\"", "", String::new())

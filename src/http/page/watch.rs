@@ -27,7 +27,7 @@ pub(in crate::http) fn watch(
         },
     );
     let body = format!(
-        "<section class=\"stage\">\n{}<div class=\"under\"><div class=\"grow\"><h1>{shown}</h1>\n<p>{state}</p></div>\n{FACTS}\
+        "<section class=\"stage\">\n{}<div class=\"under\"><div class=\"grow\"><h1>{shown}</h1>\n<p id=\"rows\">{state}</p></div>\n{FACTS}\
          <a class=\"quiet\" href=\"/\">All streams</a></div>\n</section>\n{}\
          <details class=\"card\"><summary>Addresses for VLC, mpv, ffplay</summary>\n{}</details>\n",
         player(name),
