@@ -286,6 +286,18 @@ pub const MAX_SEGMENT_BYTES: usize = 32 << 20;
 /// Segments of one stream that are kept for HLS, bytes, beside the one that is being collected: 20 s
 /// at 24 Mbit/s. The newest is kept whatever it has.
 pub const HLS_BYTES: usize = 64 << 20;
+/// Segments that a playlist names: twice what a player begins behind live, for one that lost its way.
+pub const HLS_WINDOW: usize = 6;
+/// The fewest segments that a playlist may name: a player begins three behind live.
+pub const MIN_HLS_WINDOW: usize = 3;
+/// The most.
+pub const MAX_HLS_WINDOW: usize = 60;
+/// Viewers of HLS that are counted at once. Who comes beyond takes the place of nobody: it is served
+/// and not counted.
+pub const MAX_HLS_VIEWERS: usize = 65_536;
+/// A viewer of HLS that has not read the playlist for this long is gone; players read it every few
+/// seconds, and at least once a segment.
+pub const HLS_VIEWER_SILENCE: Duration = Duration::from_secs(10);
 /// Segments that are kept behind the playlist: for players that read it a while ago.
 pub const HLS_GRACE_SEGMENTS: usize = 3;
 /// A stream is packaged until this long after the last request: a player asks every few seconds.

@@ -5,6 +5,9 @@
 //! was before nor of when it began to look. The headers are those that are in force where the segment
 //! begins. So servers with the same log make the same bytes, and one that lacks a frame makes none.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -76,6 +79,31 @@ struct Open {
     bytes: usize,
     /// Why it comes to nothing.
     spoilt: Option<NoSegment>,
+}
+
+/// Codecs of a stream, as a playlist's `CODECS` has them (RFC 6381); `None` for those that cannot be
+/// packaged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Codecs {
+    /// Of the pictures.
+    pub video: Option<String>,
+    /// Of the sound.
+    pub audio: Option<String>,
+}
+
+/// The codecs that these headers tell.
+#[must_use]
+pub fn codecs(headers: &[Arc<Frame>]) -> Codecs {
+    let mut packager = Packager::default();
+    for frame in headers {
+        packager.header(frame);
+    }
+    let video = packager.video.as_ref().and_then(|v| video_entry(v).ok());
+    let audio = packager.audio.as_ref().and_then(audio_entry);
+    Codecs {
+        video: video.and_then(|entry| entry.codec()),
+        audio: audio.and_then(|entry| entry.codec()),
+    }
 }
 
 /// Makes segments of a log's entries.

@@ -5,6 +5,7 @@
 //! viewer but [`rtmp_header_for_stream`].
 
 mod fmp4;
+mod following;
 mod notice;
 mod render;
 #[cfg(test)]
@@ -13,7 +14,8 @@ mod timing;
 
 use bytes::Bytes;
 
-pub use self::fmp4::{NoSegment, Packager};
+pub use self::fmp4::{Codecs, NoSegment, Packager, codecs};
+pub use self::following::Following;
 pub use self::notice::{WAITING, on_status, waiting};
 pub use self::render::{
     OUT_CHUNK_SIZE, RTMP_HEADER, chunk_stream, flv_file_header, message_kind, render,

@@ -131,8 +131,12 @@ fn item(name: &str, what: &str) -> String {
 }
 
 fn watching(viewers: Watching) -> String {
+    let hls = match viewers.hls {
+        0 => String::new(),
+        n => format!("{n} hls, "),
+    };
     format!(
-        "{} ({} rtmp, {} http-flv, {} mirror)",
+        "{} ({} rtmp, {} http-flv, {hls}{} mirror)",
         viewers.total(),
         viewers.rtmp,
         viewers.flv,

@@ -56,6 +56,7 @@ impl<'a> Build<'a> {
         self.mirror(file.mirror, &mut settings);
         settings.cluster = self.cluster(file.cluster, role);
         self.relay(&file.relay, &mut settings);
+        self.hls(&file.hls, &mut settings);
         self.limits(&file.limits, &mut settings.limits);
         let most = |given: Option<Most>| given.and_then(|most| most.0);
         settings.limits.max_viewers = most(file.limits.max_viewers);
@@ -500,7 +501,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn in_range(&mut self, key: &str, time: Duration, seconds: RangeInclusive<u64>) {
+    pub(super) fn in_range(&mut self, key: &str, time: Duration, seconds: RangeInclusive<u64>) {
         let ends = [*seconds.start(), *seconds.end()].map(Duration::from_secs);
         let [least, most] = ends;
         if time < least || time > most {
@@ -542,12 +543,12 @@ fn is_missing(path: &Path) -> bool {
 
 const SECONDS_0_TO_3600: RangeInclusive<u64> = 0..=3600;
 
-fn set<T>(target: &mut T, value: Option<T>) {
+pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }
 }
 
-fn set_span(target: &mut Duration, value: Option<Span>) {
+pub(super) fn set_span(target: &mut Duration, value: Option<Span>) {
     set(target, value.map(|span| span.0));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::settings::{
-    Cluster, ControlAt, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server,
+    Cluster, ControlAt, Hls, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server,
     Settings, Takeover,
 };
 use super::value::{Size, Span};
@@ -109,6 +109,11 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 join_max: _,
                 latency: _,
             },
+        hls: Hls {
+            enabled: _,
+            segment: _,
+            window: _,
+        },
         limits:
             Limits {
                 max_connections: _,
@@ -251,6 +256,9 @@ pub const KEYS: &[Key] = &[
         latency.unwrap_or_else(auto)
     }),
     for_new("relay.join_max", |s| Span(s.relay.join_max).to_string()),
+    at_once("hls.enabled", |s| s.hls.enabled.to_string()),
+    for_new("hls.segment", |s| Span(s.hls.segment).to_string()),
+    for_new("hls.window", |s| s.hls.window.to_string()),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) mirror: Mirror,
     pub(super) cluster: Cluster,
     pub(super) relay: Relay,
+    pub(super) hls: Hls,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) server: Server,
@@ -92,6 +93,14 @@ pub(super) struct Relay {
     pub(super) join: Option<Join>,
     pub(super) join_max: Option<Span>,
     pub(super) latency: Option<Merge>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hls {
+    pub(super) enabled: Option<bool>,
+    pub(super) segment: Option<Span>,
+    pub(super) window: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

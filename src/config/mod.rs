@@ -19,6 +19,7 @@ mod build;
 mod changes;
 pub mod credentials;
 mod file;
+mod hls;
 mod layers;
 mod problem;
 mod public;

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use super::value::{MasterUrl, Metadata};
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
 use crate::cluster::address::Allowed;
-use crate::limits::{GRACE, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP};
+use crate::limits::{
+    GRACE, HLS_WINDOW, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP, SEGMENT,
+};
 use crate::media::StreamName;
 use crate::relay;
 use crate::telemetry::logging;
@@ -135,6 +137,8 @@ pub struct Settings {
     pub lack: Option<Lack>,
     /// `relay`
     pub relay: Relay,
+    /// `hls`
+    pub hls: Hls,
     /// `limits`
     pub limits: Limits,
     /// `log`
@@ -255,6 +259,17 @@ pub struct Relay {
     pub latency: Option<Duration>,
 }
 
+/// HLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hls {
+    /// Whether there is any
+    pub enabled: bool,
+    /// How long a segment is at least; on a mirror the master says it
+    pub segment: Duration,
+    /// Segments that a playlist names
+    pub window: usize,
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -327,6 +342,7 @@ impl Settings {
                 Takeover::Never => relay::Takeover::Never,
             },
             max_streams: self.limits.max_streams,
+            segment: self.hls.segment,
             ..relay::HubConfig::default()
         }
     }
@@ -384,6 +400,11 @@ impl Settings {
                 join: Join::Gop,
                 join_max: MAX_JOIN_GOP,
                 latency: None,
+            },
+            hls: Hls {
+                enabled: true,
+                segment: SEGMENT,
+                window: HLS_WINDOW,
             },
             limits: Limits::default(),
             log: Log {

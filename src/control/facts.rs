@@ -122,6 +122,7 @@ impl Control {
             viewers: Watching {
                 rtmp: watching(relay::Protocol::Rtmp),
                 flv: watching(relay::Protocol::Flv),
+                hls: watching(relay::Protocol::Hls),
                 mirror: watching(relay::Protocol::Mirror),
             },
             mirrors: gauge(self.metrics.mirrors.get()),

@@ -184,6 +184,8 @@ pub struct Watching {
     pub rtmp: usize,
     /// HTTP-FLV players.
     pub flv: usize,
+    /// HLS players.
+    pub hls: usize,
     /// Pulls of other servers.
     pub mirror: usize,
 }
@@ -194,6 +196,7 @@ impl Watching {
     pub const fn total(&self) -> usize {
         self.rtmp
             .saturating_add(self.flv)
+            .saturating_add(self.hls)
             .saturating_add(self.mirror)
     }
 }

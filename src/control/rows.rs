@@ -74,6 +74,7 @@ pub(super) fn stream(
         viewers: Watching {
             rtmp: info.rtmp_viewers,
             flv: info.flv_viewers,
+            hls: info.hls_viewers,
             mirror: info.mirror_viewers,
         },
     }
@@ -85,6 +86,7 @@ pub(super) fn viewer(now: ViewerNow, clock: Clock) -> Viewer {
         protocol: match now.watching {
             relay::Protocol::Rtmp => "rtmp",
             relay::Protocol::Flv => "http-flv",
+            relay::Protocol::Hls => "hls",
             relay::Protocol::Mirror => "mirror",
         }
         .to_owned(),

@@ -133,7 +133,7 @@ impl Running {
             viewers(&settings),
         ));
         let rtmp_port = Arc::new(AtomicU16::new(0));
-        let web = Arc::new(web(&parts, &rtmp, &rtmp_port));
+        let web = Arc::new(web(&parts, &rtmp, &rtmp_port, hls(&settings)));
         Ok(Self {
             settings,
             warnings,
@@ -352,6 +352,7 @@ impl Running {
         self.shards.set_bounds(new.limits, latency(&new));
         self.parts.hub.set_config(new.hub());
         self.rtmp.set_viewers(viewers(&new));
+        self.web.hls.set_config(hls(&new));
         if new.log.level != self.settings.log.level
             && let Err(message) = logging::set_filter(&new.log.level)
         {
@@ -518,7 +519,14 @@ fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
     })
 }
 
-fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>) -> Web {
+const fn hls(settings: &Settings) -> HlsConfig {
+    HlsConfig {
+        enabled: settings.hls.enabled,
+        window: settings.hls.window,
+    }
+}
+
+fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>, hls: HlsConfig) -> Web {
     let policy = Arc::clone(&parts.policy);
     let cluster = Arc::clone(&parts.cluster);
     let rtmp = Arc::clone(rtmp);
@@ -536,13 +544,7 @@ fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>) -> Web
             },
             Link::None | Link::Up { .. } => Missing::NotLive,
         }),
-        hls: Hls::new(
-            &parts.hub,
-            HlsConfig {
-                enabled: true,
-                window: 6,
-            },
-        ),
+        hls: Hls::new(&parts.hub, &parts.metrics, hls),
         join: Box::new(move || rtmp.viewers().join),
         rtmp_port: Box::new(move || Some(rtmp_port.load(Ordering::Relaxed)).filter(|p| *p > 0)),
     }

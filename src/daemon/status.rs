@@ -42,10 +42,14 @@ impl Status {
         let streams = self.hub.streams();
         let live = streams.iter().filter(|s| s.state() == State::Live).count();
         let waiting = streams.len().saturating_sub(live);
-        let viewers = [relay::Protocol::Rtmp, relay::Protocol::Flv]
-            .iter()
-            .map(|of| self.metrics.viewers(*of).get())
-            .sum::<i64>();
+        let viewers = [
+            relay::Protocol::Rtmp,
+            relay::Protocol::Flv,
+            relay::Protocol::Hls,
+        ]
+        .iter()
+        .map(|of| self.metrics.viewers(*of).get())
+        .sum::<i64>();
         let mut line = format!("{}: {} live", self.role, count(live, "stream"));
         // Writing to a String cannot fail.
         if waiting > 0 {

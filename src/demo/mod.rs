@@ -214,7 +214,10 @@ async fn show(lines: &str, watched: &mut [Watched]) {
         for (n, mirror) in (1..).zip(watched.iter_mut()) {
             let list = mirror.hub.list(now);
             let input: u64 = list.iter().map(|s| s.kbit_per_second).sum();
-            let viewers: usize = list.iter().map(|s| s.rtmp_viewers + s.flv_viewers).sum();
+            let viewers: usize = list
+                .iter()
+                .map(|s| s.rtmp_viewers + s.flv_viewers + s.hls_viewers)
+                .sum();
             let bytes = mirror.metrics.traffic(Protocol::Rtmp).bytes_out.get()
                 + mirror.metrics.traffic(Protocol::Flv).bytes_out.get();
             let output = rate(bytes.saturating_sub(mirror.bytes), seconds);

@@ -12,6 +12,8 @@ mod hls;
 mod page;
 mod pages;
 mod prefixed;
+mod refused;
+mod state;
 #[cfg(test)]
 mod tests;
 

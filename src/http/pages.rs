@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::head::{Method, flv_stream, method_of};
 use super::hls;
 use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
-use super::{Connection, Web, assets};
+use super::{Connection, Web, assets, state};
 use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
 use crate::net::Shard;
@@ -55,6 +55,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         router: router(&connection.web).layer(Extension(Local(connection.local))),
         web: Arc::clone(&connection.web),
         shard: Rc::clone(&connection.shard),
+        peer: connection.peer.ip(),
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -99,6 +100,7 @@ struct Pages {
     router: Router,
     web: Arc<Web>,
     shard: Rc<Shard>,
+    peer: IpAddr,
     wanted: Wanted,
 }
 
@@ -117,7 +119,9 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             let (head, _) = request.into_parts();
             let rest = hls::Request {
                 method: method_of(head.method.as_str()),
+                query: head.uri.query().map(str::to_owned),
                 fields: head.headers,
+                peer: self.peer,
             };
             let answer = hls::answer(Arc::clone(&self.web), Rc::clone(&self.shard), asked, rest);
             return Box::pin(async {
@@ -165,7 +169,7 @@ fn router(web: &Arc<Web>) -> Router {
         .route("/player/{name}", get(assets::serve))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
+        .fallback(other)
         .with_state(Arc::clone(web))
 }
 
@@ -239,7 +243,9 @@ fn row(stream: &StreamInfo, now: Instant) -> Row {
             StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
             StreamState::Ended => Some(std::time::Duration::ZERO),
         },
-        viewers: stream.rtmp_viewers.saturating_add(stream.flv_viewers),
+        viewers: [stream.rtmp_viewers, stream.flv_viewers, stream.hls_viewers]
+            .iter()
+            .sum(),
         mirrors: stream.mirror_viewers,
         kilobits: stream.kbit_per_second,
         codecs: [stream.video, stream.audio]
@@ -273,6 +279,26 @@ async fn healthz(State(web): State<Arc<Web>>) -> impl IntoResponse {
 async fn metrics(State(web): State<Arc<Web>>) -> impl IntoResponse {
     const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, FORMAT)], web.metrics.render())
+}
+
+/// The state of a stream, or nothing.
+async fn other(State(web): State<Arc<Web>>, request: Request<Body>) -> Response<Body> {
+    let Some(name) = state::asked(request.uri().path()) else {
+        return not_found().await.into_response();
+    };
+    let (status, body) = match name {
+        Ok(name) => state::state(&web, &name, Instant::now()),
+        Err(e) => (
+            StatusCode::BAD_REQUEST,
+            serde_json::json!({ "message": e.to_string() }).to_string(),
+        ),
+    };
+    let fields = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (status, fields, body).into_response()
 }
 
 pub(super) async fn not_found() -> impl IntoResponse {

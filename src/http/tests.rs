@@ -50,6 +50,7 @@ impl Site {
             }),
             hls: Hls::new(
                 &hub,
+                &metrics,
                 HlsConfig {
                     enabled: true,
                     window: 6,

@@ -316,10 +316,15 @@ impl Inner {
             if !moved || ordinal != self.ordinal {
                 self.run = self.run.saturating_add(1);
             }
-        } else if !same && pending.resumes && !pending.unbroken {
-            self.run = self.run.saturating_add(1);
         }
         let told = self.given.and_then(|given| given.segment);
+        // An epoch follows the one before if nothing of it came yet but what belongs to no segment.
+        let last = self.segments.now().number;
+        let follows = told.is_some_and(|s| s.begun.is_none() && s.number == last);
+        let broken = pending.resumes && !pending.unbroken;
+        if !same && self.given.is_some() && (broken || !follows) {
+            self.run = self.run.saturating_add(1);
+        }
         if same {
             if let Some(told) = told {
                 self.segments.tell(told);

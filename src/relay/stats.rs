@@ -17,12 +17,14 @@ pub enum Protocol {
     Flv = 1,
     /// Another server's pull.
     Mirror = 2,
+    /// An HLS player.
+    Hls = 3,
 }
 
 /// Viewers of a stream by protocol; the drivers keep it with [`Stream::viewing`].
 #[derive(Debug, Default)]
 pub struct Viewers {
-    counts: [AtomicUsize; 3],
+    counts: [AtomicUsize; 4],
 }
 
 impl Viewers {
@@ -106,6 +108,8 @@ pub struct StreamInfo {
     pub flv_viewers: usize,
     /// Pulls of other servers.
     pub mirror_viewers: usize,
+    /// HLS players.
+    pub hls_viewers: usize,
 }
 
 /// What arrived.

@@ -100,7 +100,27 @@ impl Stream {
             rtmp_viewers: self.viewers.count(Protocol::Rtmp),
             flv_viewers: self.viewers.count(Protocol::Flv),
             mirror_viewers: self.viewers.count(Protocol::Mirror),
+            hls_viewers: self.viewers.count(Protocol::Hls),
         }
+    }
+
+    /// The newest header of each slot of the present epoch.
+    #[must_use]
+    pub fn headers(&self) -> Vec<Arc<Frame>> {
+        let headers = Arc::clone(&self.lock().log.headers);
+        headers.iter().map(|(_, frame)| Arc::clone(frame)).collect()
+    }
+
+    /// Time between the two newest key frames, ms; `None` before the second one.
+    #[must_use]
+    pub fn key_interval(&self) -> Option<u64> {
+        let inner = self.lock();
+        inner
+            .log
+            .join
+            .as_ref()
+            .map(|join| join.gop)
+            .filter(|gop| *gop > 0)
     }
 
     /// Pictures a second over the last seconds of the log; `None` without enough of them.

@@ -307,14 +307,17 @@ impl Tail {
     }
 
     /// Epoch and ordinal of the frame of the log that a cursor is at, or will be at behind its
-    /// prelude; `None` at the end and before the join. For a pull, which tells it when it differs
+    /// prelude; `None` at the end (but for who has yet to get the headers there) and before the join. For a pull, which tells it when it differs
     /// from what it told, and when [`Cursor::jumps`] went up.
     #[must_use]
     pub fn epoch(&self, cursor: &Cursor) -> Option<EpochInfo> {
         if cursor.awaits.is_some() || cursor.pos < self.start {
             return None;
         }
-        self.entries.get(self.index(cursor.pos)).map(Entry::info)
+        let entry = self.entries.get(self.index(cursor.pos));
+        // Without video a viewer joins at the end, and its headers are of the epoch of the newest frame.
+        let newest = || self.entries.back().filter(|_| cursor.prelude.is_some());
+        entry.or_else(newest).map(Entry::info)
     }
 
     /// How far a cursor is behind the newest frame, ms.

@@ -94,6 +94,23 @@ impl Traffic {
     }
 }
 
+/// What is counted of HLS beside the bytes of HTTP.
+#[derive(Debug)]
+pub struct HlsFigures {
+    /// Viewers that read playlists now.
+    viewers: Gauge,
+    /// Viewers that began to.
+    pub joins: Counter,
+    /// Streams that are packaged now.
+    pub streams: Gauge,
+    /// Segments that were made.
+    pub segments: Counter,
+    /// Segments that could not be made.
+    pub lost: Counter,
+    /// Bytes of the segments that are kept now.
+    pub bytes: Gauge,
+}
+
 /// All counters of the process. There is one, shared by everything that counts.
 #[derive(Debug)]
 pub struct Metrics {
@@ -114,6 +131,8 @@ pub struct Metrics {
     pub mirrors: Gauge,
     /// Streams that servers pull from this one.
     mirror_viewers: Gauge,
+    /// HLS.
+    pub hls: HlsFigures,
     /// 1 while a mirror's control connection to its master is up.
     pub master_up: Gauge,
     /// Streams that a mirror pulls now.
@@ -188,6 +207,8 @@ impl Metrics {
             "master_failures",
             "Attempts to reach the master that failed",
         );
+        let hls_segments = counter("hls_segments", "Segments that were made");
+        let hls_lost = counter("hls_segments_lost", "Segments that could not be made");
         let mut gauge = |name: &str, help: &str| {
             let gauge: Gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -197,6 +218,8 @@ impl Metrics {
         let mirrors = gauge("mirrors", "Mirrors that are connected");
         let master_up = gauge("master_up", "Whether the link to the master is up");
         let pulls = gauge("pulls", "Streams that are pulled from the master");
+        let hls_streams = gauge("hls_streams", "Streams that are packaged for HLS");
+        let hls_bytes = gauge("hls_bytes", "Bytes of the segments that are kept");
         more(&mut registry);
         Self {
             rtmp: families.traffic(Protocol::Rtmp),
@@ -208,7 +231,15 @@ impl Metrics {
             logins_failed,
             publishers,
             mirrors,
-            mirror_viewers: families.mirror_viewers(),
+            mirror_viewers: families.viewers_of("mirror"),
+            hls: HlsFigures {
+                viewers: families.viewers_of("hls"),
+                joins: families.joins_of("hls"),
+                streams: hls_streams,
+                segments: hls_segments,
+                lost: hls_lost,
+                bytes: hls_bytes,
+            },
             master_up,
             pulls,
             master_failures,
@@ -262,6 +293,7 @@ impl Metrics {
             relay::Protocol::Rtmp => &self.rtmp.viewers,
             relay::Protocol::Flv => &self.flv.viewers,
             relay::Protocol::Mirror => &self.mirror_viewers,
+            relay::Protocol::Hls => &self.hls.viewers,
         }
     }
 
@@ -335,9 +367,14 @@ impl Families {
         }
     }
 
-    fn mirror_viewers(&self) -> Gauge {
+    fn viewers_of(&self, label: &'static str) -> Gauge {
         let [viewers, _] = &self.gauges;
-        viewers.get_or_create(&[("protocol", "mirror")]).clone()
+        viewers.get_or_create(&[("protocol", label)]).clone()
+    }
+
+    fn joins_of(&self, label: &'static str) -> Counter {
+        let [_, _, _, _, joins, _] = &self.counters;
+        joins.get_or_create(&[("protocol", label)]).clone()
     }
 
     fn traffic(&self, protocol: Protocol) -> Traffic {

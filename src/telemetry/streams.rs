@@ -124,6 +124,7 @@ impl Page<'_> {
             for (protocol, count) in [
                 ("rtmp", stream.rtmp_viewers),
                 ("flv", stream.flv_viewers),
+                ("hls", stream.hls_viewers),
                 ("mirror", stream.mirror_viewers),
             ] {
                 let labels = [

@@ -1,17 +1,21 @@
 //! Requests for playlists and segments, and their answers.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 
+use super::viewers::Key;
 use super::{Live, State};
 use crate::bridge::NoSegment;
+use crate::cluster::Refused;
 use crate::hls::{self, CONTENT_TYPE, File, Name, Pathway, Segment, file};
 use crate::http::head::{METHODS, Method, RESERVED};
+use crate::http::refused::{RETRY_AFTER, SIBLING, refused};
 use crate::http::{Missing, Web};
 use crate::limits::{HLS_FIRST_WAIT, HLS_NEXT_WAIT};
 use crate::media::{NameError, StreamName};
@@ -26,7 +30,9 @@ pub(in crate::http) struct Asked {
 /// The rest of the request.
 pub(in crate::http) struct Request {
     pub(in crate::http) method: Method,
+    pub(in crate::http) query: Option<String>,
     pub(in crate::http) fields: HeaderMap,
+    pub(in crate::http) peer: IpAddr,
 }
 
 /// Whether a path is one of HLS.
@@ -50,7 +56,7 @@ pub(in crate::http) async fn answer(
     request: Request,
 ) -> Response<Body> {
     let mut response = match request.method {
-        Method::Get | Method::Head => get(&web, &shard, asked, &request.fields).await,
+        Method::Get | Method::Head => get(&web, &shard, asked, &request).await,
         Method::Options => preflight(),
         Method::Other => {
             let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "HLS can only be read.");
@@ -59,7 +65,7 @@ pub(in crate::http) async fn answer(
         }
     };
     set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    let shown = "Content-Length, Content-Range, Date, ETag, Retry-After";
+    let shown = "Content-Length, Content-Range, Date, ETag, Retry-After, X-Crtmpserver-Sibling";
     set(&mut response, header::ACCESS_CONTROL_EXPOSE_HEADERS, shown);
     set(&mut response, CROSS_ORIGIN, "cross-origin");
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -79,7 +85,7 @@ pub(in crate::http) async fn answer(
 /// Pages of other origins that isolate themselves may use what anybody may read.
 const CROSS_ORIGIN: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, fields: &HeaderMap) -> Response<Body> {
+async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> Response<Body> {
     if !web.hls.config().enabled {
         return refusal(StatusCode::NOT_FOUND, "This server has no HLS.");
     }
@@ -91,12 +97,71 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, fields: &HeaderMap) -> 
         return missing(web, &name);
     };
     match asked.file {
-        File::Multivariant | File::Media => playlist(&live, &name, asked.file).await,
-        File::Fixed(file) => fixed(&live, file, fields).await,
+        File::Multivariant => {
+            if let Err(why) = web.cluster.would_admit() {
+                return refuse(&why, &request.fields);
+            }
+            multivariant(web, &live, &name).await
+        }
+        File::Media => {
+            let key = Key::of(request.query.as_deref(), request.peer);
+            let now = Instant::now();
+            let seen = live
+                .lock()
+                .viewers
+                .saw(key, &live.stream, &web.cluster, now);
+            match seen {
+                Ok(()) => media(&live).await,
+                Err(why) => refuse(&why, &request.fields),
+            }
+        }
+        File::Fixed(file) => fixed(&live, file, &request.fields).await,
     }
 }
 
-async fn playlist(live: &Live, name: &StreamName, file: File) -> Response<Body> {
+/// A viewer is not taken.
+fn refuse(why: &Refused, fields: &HeaderMap) -> Response<Body> {
+    let forwarded = fields.get("X-Forwarded-Proto");
+    let secure = forwarded.is_some_and(|proto| proto == "https");
+    let (body, sibling) = refused(why, secure);
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    set(&mut response, header::CONTENT_TYPE, "application/json");
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    set(&mut response, header::RETRY_AFTER, RETRY_AFTER);
+    if let (Some(sibling), Ok(name)) = (sibling, HeaderName::try_from(SIBLING)) {
+        set(&mut response, name, &sibling);
+    }
+    response
+}
+
+async fn multivariant(web: &Web, live: &Live, name: &StreamName) -> Response<Body> {
+    let (listed, _) = match segments(live).await {
+        Ok(found) => found,
+        Err(refusal) => return *refusal,
+    };
+    // Relative addresses, as something in front may serve this below another path.
+    let last = name.name().rsplit('/').next().unwrap_or_default();
+    let query = Key::new().map_or_else(String::new, Key::query);
+    let here = Pathway {
+        id: web.cluster.id().to_owned(),
+        uri: format!("{last}/media.m3u8{query}"),
+    };
+    let depth = name.to_string().matches('/').count();
+    let steering = format!("{}steering.json", "../".repeat(depth));
+    let text = hls::multivariant(&listed, &[here], Some(&steering));
+    playlist(text, &listed)
+}
+
+async fn media(live: &Live) -> Response<Body> {
+    match segments(live).await {
+        Ok((listed, over)) => playlist(hls::media(&listed, over), &listed),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// What a playlist names now, and whether it is over; waits for the first segment.
+async fn segments(live: &Live) -> Result<(Vec<Arc<Segment>>, bool), Box<Response<Body>>> {
     let ready = |state: &State| {
         let listed = state.window.listed();
         let settled = !listed.is_empty() || state.over || is_hopeless(state);
@@ -108,31 +173,22 @@ async fn playlist(live: &Live, name: &StreamName, file: File) -> Response<Body> 
             "The stream has no segment yet: no key frame has ended one.",
         );
         set(&mut late, header::RETRY_AFTER, "1");
-        return late;
+        return Err(Box::new(late));
     };
     if listed.is_empty() {
         let why = trouble.map_or_else(String::new, |why| format!(" {why}."));
-        return refusal(
-            StatusCode::NOT_FOUND,
-            &format!("There is no HLS of this stream.{why}"),
-        );
+        let text = format!("There is no HLS of this stream.{why}");
+        return Err(Box::new(refusal(StatusCode::NOT_FOUND, &text)));
     }
-    let text = match file {
-        File::Media => hls::media(&listed, over),
-        _ => {
-            let last = name.name().rsplit('/').next().unwrap_or_default();
-            let here = Pathway {
-                id: String::new(),
-                uri: format!("{last}/media.m3u8"),
-            };
-            hls::multivariant(&listed, &[here], None)
-        }
-    };
+    Ok((listed, over))
+}
+
+/// It is asked for again and again: whoever keeps it, keeps it for about half a segment.
+fn playlist(text: String, listed: &[Arc<Segment>]) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     set(&mut response, header::CONTENT_TYPE, CONTENT_TYPE);
     let target = listed.last().map_or(1000, |segment| segment.target);
-    let age = (target / 2000).max(1);
-    let cache = format!("public, max-age={age}");
+    let cache = format!("public, max-age={}", (target / 2000).max(1));
     set(&mut response, header::CACHE_CONTROL, &cache);
     response
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod packaging;
+mod viewers;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,12 +18,14 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 pub(super) use self::answer::{Request, answer, asked};
+use self::viewers::{Counters, Viewers};
 use crate::bridge::NoSegment;
 use crate::hls::{Bounds, Window};
 use crate::limits::{HLS_BYTES, HLS_GRACE_SEGMENTS};
 use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{Hub, Stream};
+use crate::telemetry::metrics::Metrics;
 
 /// What the configuration says of HLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub struct Hls {
     hub: Arc<Hub>,
     config: Mutex<HlsConfig>,
     streams: Mutex<HashMap<StreamName, Arc<Live>>>,
+    counters: Counters,
 }
 
 impl fmt::Debug for Hls {
@@ -49,11 +53,15 @@ impl fmt::Debug for Hls {
 impl Hls {
     /// Of the streams of a hub.
     #[must_use]
-    pub fn new(hub: &Arc<Hub>, config: HlsConfig) -> Arc<Self> {
+    pub fn new(hub: &Arc<Hub>, metrics: &Arc<Metrics>, config: HlsConfig) -> Arc<Self> {
         Arc::new(Self {
             hub: Arc::clone(hub),
             config: Mutex::new(config),
             streams: Mutex::default(),
+            counters: Counters {
+                all: Arc::default(),
+                metrics: Arc::clone(metrics),
+            },
         })
     }
 
@@ -81,7 +89,7 @@ impl Hls {
             live.lock().asked = Instant::now();
             return Some(Arc::clone(live));
         }
-        let live = Arc::new(Live::new(stream?, self.config()));
+        let live = Arc::new(Live::new(stream?, self.config(), self.counters.clone()));
         streams.insert(name.clone(), Arc::clone(&live));
         drop(streams);
         packaging::begin(Arc::clone(self), shard, Arc::clone(&live));
@@ -114,10 +122,11 @@ struct State {
     /// Why the last segment was none.
     trouble: Option<NoSegment>,
     asked: Instant,
+    viewers: Viewers,
 }
 
 impl Live {
-    fn new(stream: Arc<Stream>, config: HlsConfig) -> Self {
+    fn new(stream: Arc<Stream>, config: HlsConfig, counters: Counters) -> Self {
         let bounds = Bounds {
             listed: config.window,
             grace: HLS_GRACE_SEGMENTS,
@@ -131,6 +140,7 @@ impl Live {
                 over: false,
                 trouble: None,
                 asked: Instant::now(),
+                viewers: Viewers::new(counters),
             }),
             changed: Notify::new(),
         }

@@ -10,13 +10,13 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::{Hls, Live};
-use crate::bridge::{NoSegment, Packager};
+use crate::bridge::{Following, NoSegment};
 use crate::hls::Segment;
 use crate::limits::HLS_IDLE;
-use crate::media::{Frame, Role, Slot};
 use crate::net::Shard;
 use crate::relay::{State, Tail, Wake};
 use crate::telemetry::logging::limited;
+use crate::telemetry::metrics::HlsFigures;
 
 /// After this long without a frame it looks whether anybody still asks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,20 +37,39 @@ impl Wake for Bell {
 /// Takes the packaging off the list, however its task ends.
 struct Listed(Arc<Hls>, Arc<Live>);
 
+impl Listed {
+    fn new(hls: Arc<Hls>, live: Arc<Live>) -> Self {
+        hls.counters.metrics.hls.streams.inc();
+        Self(hls, live)
+    }
+}
+
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.0.forget(&self.1);
-        self.1.lock().over = true;
-        self.1.changed.notify_waiters();
+        let Self(hls, live) = self;
+        hls.forget(live);
+        let figures = &hls.counters.metrics.hls;
+        figures.streams.dec();
+        let mut state = live.lock();
+        state.over = true;
+        state.viewers.clear();
+        figures.bytes.dec_by(signed(state.window.bytes()));
+        drop(state);
+        live.changed.notify_waiters();
     }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Begins the packaging of a stream on this shard.
 pub(super) fn begin(hls: Arc<Hls>, shard: &Rc<Shard>, live: Arc<Live>) {
-    let listed = Listed(hls, live);
+    let listed = Listed::new(hls, live);
     let on = Rc::clone(shard);
     shard.run(async move {
-        let work = follow(&listed.1);
+        let Listed(hls, live) = &listed;
+        let work = follow(live, &hls.counters.metrics.hls);
         tokio::select! {
             () = work => {}
             () = on.stopping() => {}
@@ -58,19 +77,27 @@ pub(super) fn begin(hls: Arc<Hls>, shard: &Rc<Shard>, live: Arc<Live>) {
     });
 }
 
-async fn follow(live: &Live) {
+async fn follow(live: &Live, figures: &HlsFigures) {
     let bell = Arc::new(Bell::default());
     let mut tail = Tail::new(Arc::clone(&live.stream), Arc::clone(&bell) as Arc<dyn Wake>);
-    let mut reading = Reading::default();
+    let mut following = Following::default();
+    let mut making = Making {
+        live,
+        figures,
+        told: HashSet::new(),
+    };
     tracing::debug!(stream = %live.stream.name(), "packaging begins");
     loop {
         tail.refresh();
-        while reading.turn(&tail, live) {
+        while following.turn(&tail, TURN, |made| making.note(made)) {
             yield_now().await;
         }
         let ended = tail.state() == State::Ended;
         let idle = {
+            let now = Instant::now();
             let mut state = live.lock();
+            let longest = state.window.newest().map_or(0, |s| s.longest);
+            state.viewers.tick(Duration::from_millis(longest), now);
             if ended && !state.over {
                 state.over = true;
             }
@@ -90,96 +117,30 @@ async fn follow(live: &Live) {
     }
 }
 
-/// Where it is in the log.
-#[derive(Default)]
-struct Reading {
-    packager: Packager,
-    /// The number of the entry that comes next; `None` before a place to begin was found.
-    next: Option<u64>,
-    finished: bool,
+/// What comes of the segments.
+struct Making<'a> {
+    live: &'a Live,
+    figures: &'a HlsFigures,
     /// Said already.
     told: HashSet<&'static str>,
 }
 
-impl Reading {
-    /// Takes some entries of the log; whether there may be more.
-    fn turn(&mut self, tail: &Tail, live: &Live) -> bool {
-        if self.next.is_none() {
-            self.next = self.place(tail);
-        }
-        let Some(from) = self.next else {
-            return false;
-        };
-        let mut taken = 0;
-        for entry in tail.logged(from).take(TURN) {
-            if self.next != Some(entry.seq)
-                && let Some(why) = self.packager.lost()
-            {
-                self.note(live, Err(why));
-            }
-            self.next = Some(entry.seq.saturating_add(1));
-            taken += 1;
-            if let Some(made) = self.packager.feed(&entry) {
-                self.note(live, made);
-            }
-        }
-        let over = taken == 0 && tail.state() == State::Ended;
-        if over
-            && !std::mem::replace(&mut self.finished, true)
-            && let Some(made) = self.packager.finish()
-        {
-            self.note(live, made);
-        }
-        taken == TURN
-    }
-
-    /// The oldest entry that begins a segment of the present epoch and whose headers are known: they
-    /// are in the log before it, or have not changed since.
-    fn place(&mut self, tail: &Tail) -> Option<u64> {
-        let epoch = tail.logged(0).last()?.epoch;
-        let newest: Vec<(u64, &Arc<Frame>)> = tail.headers().collect();
-        let media = |slot| matches!(slot, Slot::VideoSequence(0) | Slot::AudioSequence(0));
-        let mut seen: Vec<(Slot, &Arc<Frame>)> = Vec::new();
-        for entry in tail.logged(0).filter(|entry| entry.epoch == epoch) {
-            if let Role::Header(slot) = entry.frame.role {
-                seen.retain(|(s, _)| *s != slot);
-                seen.push((slot, entry.frame));
-            }
-            if !entry.begins {
-                continue;
-            }
-            let mut headers = seen.clone();
-            let mut known = true;
-            for (seq, frame) in &newest {
-                let Role::Header(slot) = frame.role else {
-                    continue;
-                };
-                if !media(slot) || seen.iter().any(|(s, _)| *s == slot) {
-                    continue;
-                }
-                // It was replaced since, by what nobody knows here.
-                known &= *seq < entry.seq;
-                headers.push((slot, frame));
-            }
-            if known {
-                for (_, frame) in headers {
-                    self.packager.header(frame);
-                }
-                return Some(entry.seq);
-            }
-        }
-        None
-    }
-
-    fn note(&mut self, live: &Live, made: Result<Segment, NoSegment>) {
+impl Making<'_> {
+    fn note(&mut self, made: Result<Segment, NoSegment>) {
+        let (live, figures) = (self.live, self.figures);
         let stream = live.stream.name();
         let mut state = live.lock();
         match made {
             Ok(segment) => {
                 state.trouble = None;
+                let before = signed(state.window.bytes());
                 state.window.push(Arc::new(segment));
+                let change = signed(state.window.bytes()).saturating_sub(before);
+                figures.bytes.inc_by(change);
+                figures.segments.inc();
             }
             Err(why) => {
+                figures.lost.inc();
                 if let Some(code) = code(&why)
                     && self.told.insert(code)
                 {
