@@ -358,6 +358,8 @@ fn numbers_have_bounds() {
         ("relay", "log_bytes = \"1B\"", "relay.log_bytes"),
         ("relay", "log_frames = 63", "relay.log_frames"),
         ("relay", "join_max = \"21s\"", "relay.join_max"),
+        ("hls", "segment = \"11s\"", "hls.segment"),
+        ("hls", "window = 2", "hls.window"),
         ("limits", "min_chunk_size = 0", "limits.min_chunk_size"),
         ("limits", "max_streams = 0", "limits.max_streams"),
         ("limits", "max_audio = \"16MiB\"", "limits.max_audio"),
@@ -503,8 +505,8 @@ mod documented {
         let mut documented: Vec<&str> = rows().into_iter().map(|(key, _)| key).collect();
         let mut known = Vec::new();
         for table in [
-            "", "listen", "publish", "play", "master", "mirror", "cluster", "relay", "limits",
-            "log", "server",
+            "", "listen", "publish", "play", "master", "mirror", "cluster", "relay", "hls",
+            "limits", "log", "server",
         ] {
             let header = if table.is_empty() {
                 String::new()
@@ -527,10 +529,10 @@ mod documented {
         assert_eq!(documented, known);
     }
 
-    fn known_tables() -> [&'static str; 10] {
+    fn known_tables() -> [&'static str; 11] {
         [
-            "listen", "publish", "play", "master", "mirror", "cluster", "relay", "limits", "log",
-            "server",
+            "listen", "publish", "play", "master", "mirror", "cluster", "relay", "hls", "limits",
+            "log", "server",
         ]
     }
 
