@@ -78,7 +78,9 @@ http {
     await page.addInitScript(() => {
       document.addEventListener('connect', (e) => globalThis.note(e.detail.host), { capture: true, once: true });
     });
-    const url = site.page(cluster.stream, hosts, '&load-balance=true');
+    // One mirror's page; its list names all four, with equal weights as long as nobody watches.
+    await until('four mirrors in the list', async () => (await (await cluster.mirrors[0].get('/cluster.json')).json()).hosts.length === 4);
+    const url = `${hosts[0]}/watch/${cluster.stream}`;
     for (let i = 0; i < 400; i++) {
       const first = new Promise((done) => (note = done));
       await page.goto(url, { waitUntil: 'commit' });

@@ -99,6 +99,8 @@ describe('people', { concurrency: false, timeout: 600_000 }, () => {
   it('where nothing may play by itself, it says so, and one click is enough', () =>
     watch(async (page) => {
       await says(page, /Press play to watch/);
+      await until('the first picture, which stands still', async () => (await figures(page)).shown);
+      await says(page, /Press play to watch/);
       await page.evaluate(() => (globalThis.allowed = true));
       await page.locator('crtmp-player .big').click();
       await plays(page);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { Cluster, browser, figures, hosted, killAll, pause, pictureNumber, plays, says, told, until, visit } from './world.js';
+import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, says, told, until, visit } from './world.js';
 
 describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;
@@ -22,6 +22,9 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
 
   /** A page, by default of the first mirror's. */
   const at = (path, todo, options = {}) => visit(chrome, path.startsWith('http') ? path : cluster.mirrors[0].url + path, options, todo);
+
+  /** The same, for a test that closes it itself. */
+  const visitable = (path) => open(chrome, cluster.mirrors[0].url + path);
 
   it('plays H.264 and AAC on the start page', () =>
     at('/', async (page) => {
@@ -152,13 +155,29 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     cluster.mirrors.pop();
   });
 
-  it('finds another mirror when it comes while somebody watches', () =>
-    at('/', async (page) => {
-      await plays(page);
-      const before = (await figures(page)).stats.mirrors;
-      const more = await cluster.add();
-      await until('one more mirror in the list', async () => (await figures(page)).stats.mirrors > before);
-      // And it is of use: the page's own mirror goes, and it takes over.
-      await more.live(cluster.stream);
-    }));
+  it('outlives every mirror it knew, and the list of its own page, as long as new ones come', async () => {
+    const page = await visitable('/');
+    const hosts = async () => (await figures(page)).stats?.mirrors ?? 0;
+    const plays_not_on = (dead) => until('pictures of one that is alive', async () => {
+      const f = await figures(page);
+      const alive = f.stats && !dead.some((m) => m.url === f.stats.host);
+      return alive && f.state === 'playing' && f.stats.decoded > 5 ? f.stats.host : null;
+    });
+    await plays(page);
+    await until('all mirrors in its list', async () => (await hosts()) >= 2);
+    const [first, second] = cluster.mirrors;
+    await first.kill();
+    await plays_not_on([first]);
+    const third = await cluster.add();
+    const begun = Date.now();
+    // The page's own list is gone with its mirror: another mirror's says who is there.
+    const listed = () => page.evaluate((url) => document.querySelector('crtmp-player').player.machine.hosts.list.some((h) => h.url === url), third.url);
+    await until('the new mirror in its list', listed);
+    console.log(`# a mirror that came is known after ${Date.now() - begun} ms`);
+    await third.live(cluster.stream);
+    await second.kill();
+    assert.equal(await plays_not_on([first, second]), third.url);
+    assert.deepEqual(page.wrong, []);
+    await page.context().close();
+  });
 });
