@@ -109,14 +109,17 @@ export function open(video, base, stream, on) {
   player.on(mpegts.Events.ERROR, (kind, what, info) => {
     const detail = `${what}: ${info?.msg ?? ''}`;
     if (kind === mpegts.ErrorTypes.NETWORK_ERROR) return;
-    const never = what === mpegts.ErrorDetails.MEDIA_CODEC_UNSUPPORTED || /addSourceBuffer|not supported/i.test(detail);
-    fail({ why: never ? 'unsupported' : 'broken', detail });
+    const never = what === mpegts.ErrorDetails.MEDIA_CODEC_UNSUPPORTED || info?.code === DOMException.NOT_SUPPORTED_ERR;
+    // Whoever hears it may destroy the player, which is in the middle of its work here.
+    queueMicrotask(() => fail({ why: never ? 'unsupported' : 'broken', detail }));
   });
   player.on(mpegts.Events.SCRIPTDATA_ARRIVED, (data) => {
     const status = data?.onStatus;
     if (typeof status?.code !== 'string') return;
     noticed = true;
-    on.notice(status);
+    queueMicrotask(() => {
+      if (!over) on.notice(status);
+    });
   });
   player.on(mpegts.Events.MEDIA_INFO, (info) => {
     on.info({ video: info.videoCodec, audio: info.audioCodec, width: info.width, height: info.height });

@@ -64,9 +64,12 @@ export function open(video, base, stream, on) {
     if (!data.fatal) return;
     const detail = `${data.details}: ${data.reason ?? data.error?.message ?? ''}`;
     const status = data.response?.code ?? 0;
-    if (data.details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) {
-      return fail({ why: 'unsupported', detail });
-    }
+    const never = [
+      Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR,
+      Hls.ErrorDetails.BUFFER_ADD_CODEC_ERROR,
+      Hls.ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR,
+    ];
+    if (never.includes(data.details)) return fail({ why: 'unsupported', detail });
     if (data.type !== Hls.ErrorTypes.NETWORK_ERROR) return fail({ why: 'broken', detail });
     if (status === 404) return fail({ why: 'missing', detail: 'HTTP 404' });
     if (status > 0) return fail({ why: status === 503 ? 'busy' : 'http', detail: `HTTP ${status}` });

@@ -274,7 +274,7 @@ export class Player {
   }
 
   /**
-   * What the mirror says of the stream: live, waiting, offline; null when it says nothing of the kind.
+   * What the mirror says of the stream: live, waiting, offline, unknown; null when it says nothing of the kind.
    * Fails when there is no answer.
    * @param {string} host
    * @returns {Promise<string | null>}
@@ -298,6 +298,7 @@ export class Player {
    */
   async verdict(host) {
     const state = await this.streamState(host);
+    if (state === 'unknown') return { why: 'http', detail: 'it has no connection to its master' };
     return state === 'offline' ? { why: 'missing' } : null;
   }
 

@@ -134,6 +134,21 @@ describe('people', { concurrency: false, timeout: 600_000 }, () => {
       }),
     }));
 
+  for (const native of [true, false]) {
+    it(`what Media Source Extensions cannot decode is ${native ? 'left to the browser' : 'told'}`, () =>
+      watch(async (page) => {
+        if (native) assert.equal((await plays(page)).stats.protocol, 'native');
+        else await says(page, /This browser cannot play this stream/);
+      }, {
+        before: (page) => page.addInitScript((native) => {
+          MediaSource.prototype.addSourceBuffer = () => {
+            throw new DOMException('unsupported', 'NotSupportedError');
+          };
+          if (!native) HTMLMediaElement.prototype.canPlayType = () => '';
+        }, native),
+      }));
+  }
+
   it('without JavaScript the addresses are there', () =>
     visit(chrome, cluster.mirrors[0].url, { javaScriptEnabled: false }, async (page) => {
       assert.match(await page.locator('main').innerText(), /live\/event/);
