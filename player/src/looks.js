@@ -54,6 +54,8 @@ svg { width: 1.5rem; height: 1.5rem; fill: currentColor; display: block; }
 .facts .note { margin: .5rem 0 0; color: #ffd08a; }
 [hidden] { display: none !important; }
 @media (hover: none), (max-width: 30rem) { .volume { display: none; } }
+@media (max-width: 30rem) { .facts { top: .5rem; right: .5rem; padding: .4rem .7rem; font-size: .76em; line-height: 1.35;
+  max-height: calc(100% - 1rem); } .facts dl { gap: 0 .7rem; } }
 @media (prefers-reduced-motion: reduce) { .spin { animation-duration: 6s; } .dim, .bar { transition: none; } }
 @media (forced-colors: active) { .bar, .facts, .again, .sound { border: 1px solid; } }
 `;

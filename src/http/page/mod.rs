@@ -21,7 +21,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 %3Crect width='16' height='16' rx='4.5' fill='%23ff5a3a'/%3E%3Cpath d='M6 4.5v7l5.5-3.5z' fill='%23fff'/%3E%3C/svg%3E";
 
 /// The policy that goes with every page: this one style and our own script. Media come from whichever
-/// mirror there is.
+/// mirror there is; browsers ask for HLS as for data.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| policy("'none'"));
 /// The same for a player that other pages may have in a frame: nothing can be done there but watch.
 pub(super) static FRAMED: LazyLock<String> = LazyLock::new(|| policy("*"));
@@ -29,12 +29,12 @@ pub(super) static FRAMED: LazyLock<String> = LazyLock::new(|| policy("*"));
 fn policy(ancestors: &str) -> String {
     let hash = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     let script = if assets::site().is_some() {
-        "script-src 'self'; connect-src http: https:; "
+        "script-src 'self'; "
     } else {
         ""
     };
     format!(
-        "default-src 'none'; {script}media-src blob: http: https:; img-src data:; style-src 'sha256-{hash}'; \
+        "default-src 'none'; {script}connect-src http: https:; media-src blob: http: https:; img-src data:; style-src 'sha256-{hash}'; \
          base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
 }
