@@ -230,7 +230,7 @@ export async function open(chrome, url, options = {}) {
   page.on('pageerror', (e) => page.wrong.push(String(e)));
   page.on('console', (m) => {
     // A mirror that died is a failure of the network, which the browser notes by itself.
-    if (m.type() === 'error' && !/Failed to load resource|event\.json' from origin/.test(m.text())) page.wrong.push(m.text());
+    if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) page.wrong.push(m.text());
   });
   await page.addInitScript(() => {
     globalThis.told = [];
