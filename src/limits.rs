@@ -215,7 +215,9 @@ pub const MAX_MIRRORS_MEASURED: usize = 500;
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// An answer of the cloud's metadata service, bytes; an address has at most 39.
 pub const MAX_METADATA: usize = 4 * 1024;
-/// The longest drain: a day of encoders.
+/// How long viewers may take to move when nobody says otherwise.
+pub const DRAIN_TIME: Duration = Duration::from_secs(5 * 60);
+/// The longest drain: whoever means more means to wait for the end of the event.
 pub const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The mirrors' shared secret, bytes: 16 bytes of anything less than random are guessed.

@@ -131,6 +131,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "net",
             "relay",
             "media",
+            "rtmp",
             "limits",
             "system",
             "telemetry",

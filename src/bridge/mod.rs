@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 pub use self::fmp4::{Codecs, NoSegment, Packager, codecs};
 pub use self::following::Following;
-pub use self::notice::{WAITING, on_status, waiting};
+pub use self::notice::{MOVE, WAITING, flv_notice, moving, on_status, waiting};
 pub use self::render::{
     OUT_CHUNK_SIZE, RTMP_HEADER, chunk_stream, flv_file_header, message_kind, render,
     rtmp_header_for_stream, shape, wire_time,

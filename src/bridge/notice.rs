@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::render::flv_tag;
 use crate::amf::{Value, object};
+use crate::media::Kind;
 use crate::rtmp::command;
 
 /// The status code of [`waiting`]. RTMP players ignore codes that they do not know; ours shows the
@@ -29,6 +31,37 @@ pub fn waiting(waited: Duration) -> Bytes {
         ),
         ("waited", waited.as_secs_f64().floor().into()), // whole seconds
     ]))
+}
+
+/// The status code of [`moving`]. Ours goes to another server; others ignore what they do not know.
+pub const MOVE: &str = "NetStream.Play.Move";
+
+/// This server is about to go, and the viewer should go to another one within `left`; `redirect` is the base
+/// URL of one. As a status object.
+#[must_use]
+pub fn moving(redirect: Option<&str>, left: Duration) -> Value {
+    let mut fields: Vec<(String, Value)> = [
+        ("level", Value::from("status")),
+        ("code", MOVE.into()),
+        (
+            "description",
+            "This server is about to go. Please watch on another one.".into(),
+        ),
+        ("left", left.as_secs_f64().floor().into()), // whole seconds
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    if let Some(url) = redirect {
+        fields.push(("redirect".to_owned(), url.into()));
+    }
+    Value::Object(fields)
+}
+
+/// A notice as one FLV tag, for one viewer. Its time is 0, as that of metadata: nothing is to be shown at
+/// it.
+#[must_use]
+pub fn flv_notice(info: Value) -> Bytes {
+    flv_tag(Kind::Notice, 0, &on_status(info))
 }
 
 /// A notice with any status object.

@@ -122,7 +122,7 @@ fn status_command(script: &[u8]) -> Bytes {
     out.freeze()
 }
 
-fn flv_tag(frame: Kind, timestamp: u32, payload: &[u8]) -> Bytes {
+pub(super) fn flv_tag(frame: Kind, timestamp: u32, payload: &[u8]) -> Bytes {
     let kind = match frame {
         Kind::Audio => flv::AUDIO,
         Kind::Video => flv::VIDEO,

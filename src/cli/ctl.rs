@@ -8,7 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
-use super::{output, status, tables};
+use super::{drain, output, status, tables};
+use crate::config::Span;
 use crate::control::Unreachable;
 use crate::control::model::Answer;
 use crate::control::protocol::{REFUSED, Request};
@@ -42,6 +43,20 @@ enum Verb {
         #[arg(value_name = "ID|APP/STREAM")]
         target: String,
     },
+    /// Send the viewers to other servers: new ones at once, those who watch as soon as they go
+    Drain {
+        /// How long they may take; then those who are still there are ended
+        #[arg(long, value_name = "TIME", default_value = "5m")]
+        deadline: Span,
+        /// Wait until nobody watches any more
+        #[arg(long)]
+        wait: bool,
+        /// End the server behind it; a service manager may start it again at once
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Take viewers again
+    Undrain,
     /// Read the configuration again, as SIGHUP does, and say what changed
     Reload {
         /// For ExecReload= of a unit: the server's process. Says nothing that is in its log, and sends it SIGHUP where it has no control socket
@@ -68,7 +83,15 @@ pub(super) fn run(args: &CtlArgs) -> ExitCode {
             Err(failure) => failure,
         };
     }
-    match ask(args) {
+    let asked = match args.verb {
+        Verb::Drain {
+            deadline,
+            wait,
+            exit,
+        } => drain::ask(&args.asking, deadline.0, exit, wait),
+        _ => ask(args),
+    };
+    match asked {
         Ok(answer) => {
             if json {
                 json_line(&answer);
@@ -96,6 +119,9 @@ fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
         Verb::Viewers { stream } => asking.viewers(stream.as_deref()),
         Verb::Mirrors => asking.mirrors(),
         Verb::Kick { target } => asking.ask(&kick(target)),
+        // With its waiting it has a module of its own.
+        Verb::Drain { .. } => asking.ask(&Request::new("drain")),
+        Verb::Undrain => asking.ask(&Request::new("undrain")),
         Verb::Reload { .. } => asking.ask(&Request::new("reload")),
         Verb::Health => asking.ask(&Request::new("health")),
         Verb::Version => asking.ask(&Request::new("version")),
@@ -159,6 +185,8 @@ fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
         }
         Verb::Mirrors => tables::mirrors(answer.mirrors.as_deref().unwrap_or_default(), now),
         Verb::Kick { .. } => answer.kicked.iter().map(tables::kicked).collect(),
+        Verb::Drain { .. } => tables::drain(answer.drain.as_ref(), now),
+        Verb::Undrain => vec!["it takes viewers again".to_owned()],
         Verb::Reload { .. } => match answer.reloaded.as_deref().unwrap_or_default() {
             [] => vec!["read again; nothing has changed".to_owned()],
             changes => changes.to_vec(),

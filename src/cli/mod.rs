@@ -7,6 +7,7 @@
 mod asking;
 mod check;
 mod ctl;
+mod drain;
 mod output;
 #[cfg(feature = "publish")]
 mod passwd;

@@ -1,7 +1,9 @@
 //! What the server said, as tables for people: aligned, with units, and nothing in them that a peer
 //! could use to write on the terminal.
 
-use crate::control::model::{Answer, Health, Kicked, Master, Mirror, Stream, Viewer, Watching};
+use crate::control::model::{
+    Answer, Drain, Health, Kicked, Master, Mirror, Status, Stream, Viewer, Watching,
+};
 use crate::telemetry::logging::{Escaped, Sentence};
 use crate::telemetry::words::count;
 
@@ -115,6 +117,7 @@ pub(super) fn overview(answer: &Answer) -> Vec<String> {
         ),
     ));
     lines.push(item("viewers", &watching(status.viewers)));
+    lines.extend(public(status, answer.at_ms).map(|what| item("takes", &what)));
     let streams = answer.streams.as_deref().unwrap_or_default();
     lines.push(String::new());
     lines.extend(self::streams(streams, answer.at_ms));
@@ -142,6 +145,58 @@ fn watching(viewers: Watching) -> String {
         viewers.flv,
         viewers.mirror,
     )
+}
+
+/// Whether it takes viewers, when that is worth a line.
+fn public(status: &Status, now: u64) -> Option<String> {
+    if let Some(drain) = &status.drain {
+        let left = span(drain.deadline_ms.saturating_sub(now));
+        return Some(if drain.viewers == 0 {
+            "NO VIEWERS: it is drained, and nobody watches any more".to_owned()
+        } else {
+            format!(
+                "NO VIEWERS: it is drained, {} have {left} to move",
+                count(
+                    usize::try_from(drain.viewers).unwrap_or(usize::MAX),
+                    "viewer"
+                ),
+            )
+        });
+    }
+    let mut bounds = Vec::new();
+    bounds.extend(status.max_viewers.map(|most| format!("{most} viewers")));
+    bounds.extend(
+        status
+            .max_kbit_per_second
+            .map(|most| format!("{} Mbit/s", most / 1000)),
+    );
+    if bounds.is_empty() {
+        return None;
+    }
+    let bounds = bounds.join(", ");
+    Some(if status.state == "full" {
+        format!("NO VIEWERS: it is full ({bounds})")
+    } else {
+        format!("up to {bounds}")
+    })
+}
+
+/// `ctl drain`.
+pub(super) fn drain(drain: Option<&Drain>, now: u64) -> Vec<String> {
+    let Some(drain) = drain else {
+        return Vec::new();
+    };
+    let left = span(drain.deadline_ms.saturating_sub(now));
+    let viewers = usize::try_from(drain.viewers).unwrap_or(usize::MAX);
+    let end = if drain.exit { "; then it ends" } else { "" };
+    vec![if viewers == 0 {
+        format!("drained: nobody watches here{end}")
+    } else {
+        format!(
+            "new viewers go elsewhere, {} have {left} to move{end}",
+            count(viewers, "viewer")
+        )
+    }]
 }
 
 fn link(master: &Master, now: u64) -> String {
@@ -267,15 +322,33 @@ pub(super) fn mirrors(mirrors: &[Mirror], now: u64) -> Vec<String> {
         ("PEER", Left),
         ("FOR", Right),
         ("LINK", Left),
+        ("STATE", Left),
+        ("VIEWERS", Right),
+        ("MBIT/S", Right),
+        ("WEIGHT", Right),
     ]);
+    let of = |used: Option<String>, most: Option<String>| match (used, most) {
+        (Some(used), Some(most)) => format!("{used} of {most}"),
+        (used, _) => used.unwrap_or("-".to_owned()),
+    };
     for mirror in mirrors {
+        let figure = |n: Option<u32>| n.map(|n| n.to_string());
+        let rate = |n: Option<u32>| n.map(|n| mbit(Some(n.into())));
         let cells = vec![
             text(&mirror.id),
             text(&mirror.peer),
             span(now.saturating_sub(mirror.since_ms)),
             text(&mirror.link),
+            mirror.state.as_deref().map_or("-".to_owned(), text),
+            of(figure(mirror.viewers), figure(mirror.max_viewers)),
+            of(
+                rate(mirror.kbit_per_second),
+                rate(mirror.max_kbit_per_second),
+            ),
+            figure(mirror.weight.map(u32::from)).unwrap_or("-".to_owned()),
         ];
-        table.row(cells, None);
+        let place = text(&mirror.urls.join(" "));
+        table.row(cells, (!place.is_empty()).then(|| format!("at {place}")));
     }
     table.lines()
 }

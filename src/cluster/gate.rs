@@ -57,6 +57,8 @@ pub struct Drain {
     pub since: Instant,
     /// When the viewers who are still there are ended.
     pub deadline: Instant,
+    /// Whether the server should end behind it.
+    pub exit: bool,
 }
 
 #[derive(Debug, Default)]
@@ -153,10 +155,14 @@ impl Gate {
     }
 
     /// Takes nobody any more. A deadline that is set anew counts.
-    pub fn drain(&self, deadline: Instant, now: Instant) {
+    pub fn drain(&self, deadline: Instant, exit: bool, now: Instant) {
         let mut state = self.lock();
         let since = state.drain.map_or(now, |drain| drain.since);
-        state.drain = Some(Drain { since, deadline });
+        state.drain = Some(Drain {
+            since,
+            deadline,
+            exit,
+        });
     }
 
     /// Takes viewers again; whether it had not.
@@ -322,9 +328,14 @@ mod tests {
         let gate = gate(None, None);
         let now = Instant::now();
         let _there = gate.admit(0).unwrap();
-        gate.drain(now + Duration::from_secs(5), now);
-        gate.drain(now + Duration::from_secs(9), now + Duration::from_secs(1));
+        gate.drain(now + Duration::from_secs(5), false, now);
+        gate.drain(
+            now + Duration::from_secs(9),
+            true,
+            now + Duration::from_secs(1),
+        );
         let drain = gate.draining().unwrap();
+        assert!(drain.exit);
         assert_eq!(drain.since, now);
         assert_eq!(drain.deadline, now + Duration::from_secs(9));
         assert_eq!(gate.admit(0).unwrap_err(), Refusal::Draining);

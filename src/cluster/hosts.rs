@@ -109,6 +109,12 @@ impl Cluster {
         self.lock().table.get(&self.id).cloned()
     }
 
+    /// One host.
+    #[must_use]
+    pub fn host(&self, id: &str) -> Option<Host> {
+        self.lock().table.get(id).cloned()
+    }
+
     /// All hosts of which it is known where they are, those that take viewers first.
     #[must_use]
     pub fn hosts(&self) -> Vec<Host> {
@@ -224,9 +230,12 @@ impl Cluster {
     }
 
     /// Takes no new viewers, and tells so. A deadline that is set anew counts.
-    pub fn drain(&self, deadline: Instant, now: Instant) {
-        self.gate.drain(deadline, now);
-        self.refresh(&mut self.lock());
+    pub fn drain(&self, deadline: Instant, exit: bool, now: Instant) {
+        self.gate.drain(deadline, exit, now);
+        let mut state = self.lock();
+        self.refresh(&mut state);
+        // A deadline that is set anew changes nothing in the table.
+        Self::wake(&state);
     }
 
     /// Takes viewers again; whether it had not.

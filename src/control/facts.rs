@@ -94,6 +94,8 @@ impl Control {
                 Ok(name) => self.kick(answer, Target::Publisher(name)).await,
                 Err(refusal) => Err(refusal),
             },
+            Verb::Drain(time, exit) => self.drain(answer, clock, time, exit),
+            Verb::Undrain => self.undrain(answer),
             Verb::Reload => self.reload(answer).await,
         };
         done.unwrap_or_else(Answer::refused)
@@ -106,6 +108,7 @@ impl Control {
         let listeners = self.listening().clone();
         let gauge = |n: i64| usize::try_from(n).unwrap_or(0);
         let watching = |kind| gauge(self.metrics.viewers(kind).get());
+        let load = self.cluster.load();
         let status = Status {
             role: self.role.to_owned(),
             server_id: self.cluster.id().to_owned(),
@@ -126,6 +129,10 @@ impl Control {
                 mirror: watching(relay::Protocol::Mirror),
             },
             mirrors: gauge(self.metrics.mirrors.get()),
+            state: load.state.as_str().to_owned(),
+            drain: self.draining(clock),
+            max_viewers: load.max_viewers,
+            max_kbit_per_second: load.max_kbit,
             connections: self.admission.connections(),
             bytes_in: self.metrics.bytes_in(),
             bytes_out: self.metrics.bytes_out(),
@@ -281,11 +288,9 @@ impl Control {
         let rows: Vec<Mirror> = rest
             .by_ref()
             .take(page.limit)
-            .map(|(id, mirror)| Mirror {
-                id,
-                peer: mirror.peer.to_string(),
-                since_ms: clock.date(mirror.since),
-                link: "up".to_owned(),
+            .map(|(id, mirror)| {
+                let host = self.cluster.host(&id);
+                rows::mirror(id, &mirror, host.as_ref(), clock)
             })
             .collect();
         let next = rows.last().map(|row| row.id.clone());

@@ -12,6 +12,7 @@ pub mod model;
 pub mod protocol;
 
 mod client;
+mod drain;
 mod facts;
 mod rows;
 mod service;

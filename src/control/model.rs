@@ -50,6 +50,9 @@ pub struct Answer {
     /// `kick`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kicked: Option<Kicked>,
+    /// `drain`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// `reload`: what is different now, a sentence each
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reloaded: Option<Vec<String>>,
@@ -128,6 +131,17 @@ pub struct Status {
     pub viewers: Watching,
     /// Mirrors whose control connection is up.
     pub mirrors: usize,
+    /// `ready`, `full` or `draining`: whether new viewers are taken.
+    pub state: String,
+    /// The drain that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// Viewers that it takes (limits.max_viewers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_viewers: Option<u32>,
+    /// What it sends before it takes no more (limits.max_mbit_s).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_kbit_per_second: Option<u32>,
     /// Connections in all.
     pub connections: usize,
     /// Bytes that came in over accepted connections; pulls are none.
@@ -136,6 +150,20 @@ pub struct Status {
     pub bytes_out: u64,
     /// Per thread: connections, and whether it answers.
     pub shards: Vec<Shard>,
+}
+
+/// A drain that goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drain {
+    /// Since when.
+    pub since_ms: u64,
+    /// When the viewers who are still there are ended.
+    pub deadline_ms: u64,
+    /// How many there are.
+    pub viewers: u32,
+    /// Whether the server ends behind it.
+    pub exit: bool,
 }
 
 /// One thread that serves connections.
@@ -299,6 +327,27 @@ pub struct Mirror {
     pub since_ms: u64,
     /// `up`: its control connection is there; one that is lost is no longer listed.
     pub link: String,
+    /// `ready`, `full` or `draining`; nothing of a mirror that does not announce itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Where the public finds it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Its share of new viewers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// Who watches there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<u32>,
+    /// Viewers that it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_viewers: Option<u32>,
+    /// What it sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kbit_per_second: Option<u32>,
+    /// What it can send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_kbit_per_second: Option<u32>,
 }
 
 /// Who was told to go.

@@ -3,9 +3,11 @@
 //! A request is one line of JSON, at most [`MAX_CONTROL_REQUEST`] bytes, its answer is one line too.
 //! Fields that are not known are ignored, so that an older and a newer program understand each other.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{MAX_CONTROL_PAGE, MAX_CONTROL_REQUEST};
+use crate::limits::{DRAIN_TIME, MAX_CONTROL_PAGE, MAX_CONTROL_REQUEST, MAX_DRAIN};
 
 /// The version of the protocol. It changes when a field changes its meaning; new fields do not count.
 pub const VERSION: u32 = 1;
@@ -30,6 +32,12 @@ pub struct Request {
     /// So many entries at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// So long a drain may take, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// Whether the server should end behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<bool>,
 }
 
 const fn version() -> u32 {
@@ -47,6 +55,8 @@ impl Request {
             stream: None,
             after: None,
             limit: None,
+            deadline_ms: None,
+            exit: None,
         }
     }
 }
@@ -70,6 +80,10 @@ pub enum Verb {
     KickConnection(u64),
     /// End the connection that publishes this stream.
     KickPublisher(String),
+    /// Send the viewers elsewhere within this time, and end behind it or not.
+    Drain(Duration, bool),
+    /// Take viewers again.
+    Undrain,
     /// Read the configuration again.
     Reload,
 }
@@ -109,7 +123,8 @@ pub const REFUSED: &str = "reload-refused";
 
 /// Every verb of [`Request::verb`].
 pub const VERBS: &[&str] = &[
-    "status", "health", "version", "streams", "viewers", "mirrors", "kick", "reload",
+    "status", "health", "version", "streams", "viewers", "mirrors", "kick", "drain", "undrain",
+    "reload",
 ];
 
 /// Reads one line.
@@ -143,6 +158,13 @@ pub fn parse(line: &[u8]) -> Result<Verb, Refusal> {
         "viewers" => Verb::Viewers(request.stream, page),
         "mirrors" => Verb::Mirrors(page),
         "reload" => Verb::Reload,
+        "drain" => {
+            let time = request
+                .deadline_ms
+                .map_or(DRAIN_TIME, Duration::from_millis);
+            Verb::Drain(time.min(MAX_DRAIN), request.exit.unwrap_or(false))
+        }
+        "undrain" => Verb::Undrain,
         "kick" => match (request.id, request.stream) {
             (Some(id), None) => Verb::KickConnection(id),
             (None, Some(stream)) => Verb::KickPublisher(stream),
@@ -237,6 +259,12 @@ mod tests {
             (r#"{"v":1,"verb":"health","colour":"blue"}"#, Verb::Health),
             (r#"{"verb":"version"}"#, Verb::Version),
             (r#"{"verb":"reload"}"#, Verb::Reload),
+            (r#"{"verb":"drain"}"#, Verb::Drain(DRAIN_TIME, false)),
+            (
+                r#"{"verb":"drain","deadline_ms":18446744073709551615,"exit":true}"#,
+                Verb::Drain(MAX_DRAIN, true),
+            ),
+            (r#"{"verb":"undrain"}"#, Verb::Undrain),
             (r#"{"verb":"kick","id":7}"#, Verb::KickConnection(7)),
             (
                 r#"{"verb":"kick","stream":"live/a"}"#,

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use super::model::{Program, Stream, Viewer, Watching};
+use super::model::{Mirror, Program, Stream, Viewer, Watching};
+use crate::cluster;
 use crate::net::{PublisherNow, ViewerNow, ViewerState};
 use crate::relay::{self, State, StreamInfo, millis};
+use crate::rtmp::mirror::host::Host;
 use crate::system::wall_ms;
 
 /// Both clocks at the same moment.
@@ -33,6 +35,29 @@ pub(super) fn program() -> Program {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         publish: cfg!(feature = "publish"),
         pid: std::process::id(),
+    }
+}
+
+pub(super) fn mirror(
+    id: String,
+    mirror: &cluster::Mirror,
+    host: Option<&Host>,
+    clock: Clock,
+) -> Mirror {
+    let load = host.map(|host| host.load);
+    let urls = host.into_iter().flat_map(|host| host.urls.iter());
+    Mirror {
+        id,
+        peer: mirror.peer.to_string(),
+        since_ms: clock.date(mirror.since),
+        link: "up".to_owned(),
+        state: load.map(|load| load.state.as_str().to_owned()),
+        urls: urls.map(str::to_owned).collect(),
+        weight: load.map(|load| load.weight),
+        viewers: load.map(|load| load.viewers),
+        max_viewers: load.and_then(|load| load.max_viewers),
+        kbit_per_second: load.map(|load| load.kbit),
+        max_kbit_per_second: load.and_then(|load| load.max_kbit),
     }
 }
 

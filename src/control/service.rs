@@ -111,7 +111,25 @@ async fn answer(control: &Control, request: &[u8], by: &str) -> Answer {
             "asked over the control socket to read the configuration again"
         );
     }
+    let drain = match verb {
+        Verb::Drain(..) => Some("drain"),
+        Verb::Undrain => Some("undrain"),
+        _ => None,
+    };
     let answer = control.answer(verb).await;
+    // What comes of a drain says the drain itself.
+    match (drain, &answer.error) {
+        (Some(verb), None) => {
+            tracing::info!(code = "control", uid = %by, verb, "asked over the control socket");
+        }
+        (Some(verb), Some(error)) => {
+            tracing::warn!(
+                code = "control-refused", uid = %by, verb, reason = %error.code,
+                "an operator's wish was not done: {error}"
+            );
+        }
+        (None, _) => {}
+    }
     match (kick, &answer.error, &answer.kicked) {
         (true, Some(error), _) => {
             tracing::warn!(

@@ -7,8 +7,10 @@
 pub mod activation;
 mod care;
 mod control;
+mod drain;
 pub mod notify;
 pub mod privileges;
+mod rate;
 pub mod reload;
 mod running;
 mod signals;
@@ -41,6 +43,7 @@ use activation::{ActivationError, Inherited};
 use care::{Beat, Care};
 use notify::Notifier;
 use privileges::{Wish, WishError};
+use rate::Rate;
 use reload::{Order, Reloader};
 use running::{Parts, Running};
 use status::Status;
@@ -262,14 +265,17 @@ impl Server {
         let mut care = JoinSet::new();
         let control = Beat::default();
         care.spawn(tick(self.parts.clone(), control.clone()));
-        let watch = Care::new(
+        let observer = Care::new(
             Arc::clone(&running.shards),
             control,
             self.notifier.clone(),
             Arc::clone(&self.parts.health),
             Status::new(role, &self.parts),
         );
-        care.spawn(watch.run());
+        care.spawn(observer.run());
+        let (over, mut drained) = watch::channel(false);
+        let shards = Arc::clone(&running.shards);
+        care.spawn(drain::care(self.parts.clone(), shards, over));
         self.parts.health.clear("start");
         self.notifier.ready();
         ready();
@@ -278,6 +284,7 @@ impl Server {
         let failed = loop {
             tokio::select! {
                 () = &mut stop => break None,
+                Ok(_) = drained.wait_for(|over| *over) => break None,
                 error = running.failed() => break Some(error),
                 Some(order) = orders.recv() => running.obey(order),
             }
@@ -316,27 +323,6 @@ async fn tick(parts: Parts, beat: Beat) {
             );
         }
         tell_suppressed(now);
-    }
-}
-
-/// What a counter of bytes grows by.
-struct Rate {
-    bytes: u64,
-    at: Instant,
-}
-
-impl Rate {
-    const fn new(bytes: u64, at: Instant) -> Self {
-        Self { bytes, at }
-    }
-
-    /// Kilobits a second since the last call.
-    fn kbit(&mut self, bytes: u64, now: Instant) -> u32 {
-        let ms = now.saturating_duration_since(self.at).as_millis().max(1);
-        let bits = u128::from(bytes.saturating_sub(self.bytes)).saturating_mul(8);
-        *self = Self::new(bytes, now);
-        // A bit for each millisecond is a kilobit a second.
-        u32::try_from(bits.checked_div(ms).unwrap_or(0)).unwrap_or(u32::MAX)
     }
 }
 

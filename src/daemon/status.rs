@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Link};
 use crate::config::Role;
 use crate::edge::MASTER;
 use crate::relay::{self, Hub, State};
+use crate::rtmp::mirror::host::HostState;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::words::count;
@@ -79,6 +80,9 @@ impl Status {
                     let _ = write!(line, ", pulls from {master}");
                 }
             }
+        }
+        if self.cluster.load().state == HostState::Full {
+            line.push_str(", full");
         }
         for trouble in self.health.troubles() {
             if !told.as_ref().is_some_and(|told| trouble.starts_with(told)) {

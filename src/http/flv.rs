@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::head::{METHODS, Method};
-use super::{Connection, Missing, Web};
-use crate::bridge::flv_file_header;
+use super::{Connection, Missing, Web, full};
+use crate::bridge::{flv_file_header, flv_notice, moving};
+use crate::cluster::Place;
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
 use crate::media::{NameError, Rendition, StreamName};
-use crate::net::{Outlet, OutletEvent, Play};
+use crate::net::{Outlet, OutletEvent, Play, Wish};
 use crate::relay::{Protocol as Watching, Stream};
 use crate::telemetry::metrics::Protocol;
 
@@ -25,8 +26,8 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub(super) enum Decision {
     /// These bytes, then the end; with the reason for the metrics.
     Answer(Bytes, &'static str),
-    /// The stream.
-    Play(Arc<Stream>),
+    /// The stream, and the viewer's place.
+    Play(Arc<Stream>, Place),
 }
 
 /// Decides without waiting for anything.
@@ -66,7 +67,17 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
         Some(_) if method == Method::Head => {
             Decision::Answer(response(200, &HEADERS, ""), "answered")
         }
-        Some(stream) => Decision::Play(stream),
+        Some(stream) => {
+            let kbit = stream.info(Instant::now()).kbit_per_second;
+            match web.cluster.admit(kbit) {
+                Ok(place) => Decision::Play(stream, place),
+                Err(refused) => {
+                    let code = refused.why.code();
+                    web.metrics.sent_elsewhere(code);
+                    Decision::Answer(full::bytes(&refused, method), code)
+                }
+            }
+        }
         None => match (web.missing)(&name) {
             Missing::NotLive => {
                 let text = format!("The stream {name} is not live.\n");
@@ -105,7 +116,7 @@ pub(super) fn plain(status: u16, fields: &[(&str, &str)], text: &str, method: Me
 }
 
 /// The head of an answer that ends its connection, and what follows it.
-fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
+pub(super) fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
     let phrase = axum::http::StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason())
@@ -153,7 +164,7 @@ impl Connection {
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
         let reason = self.until_over(&outlet).await;
         let takes = match reason {
-            "stream-ended" => true,
+            "stream-ended" | "drained" => true,
             "stopping" => Box::pin(outlet.catch_up(self.shard.due_until())).await,
             _ => false,
         };
@@ -170,6 +181,17 @@ impl Connection {
         reason
     }
 
+    /// The viewer should go to another server.
+    fn please_move(&self) -> Bytes {
+        let cluster = &self.web.cluster;
+        let sibling = cluster.sibling(|host| host.urls.http.is_some());
+        let left = cluster.draining().map_or(Duration::ZERO, |drain| {
+            drain.deadline.saturating_duration_since(Instant::now())
+        });
+        let url = sibling.and_then(|host| host.urls.http);
+        flv_notice(moving(url.as_deref(), left))
+    }
+
     async fn until_over(&self, outlet: &Outlet) -> &'static str {
         let mut stopping = std::pin::pin!(self.shard.stopping());
         let mut unasked = 0_usize;
@@ -178,7 +200,9 @@ impl Connection {
                 event = outlet.drive() => match event {
                     OutletEvent::Ended { .. } => return "stream-ended",
                     OutletEvent::Closed(ending) => return ending.label(),
-                    OutletEvent::Kicked => return "kicked",
+                    OutletEvent::Wished(Wish::Kick) => return "kicked",
+                    OutletEvent::Wished(Wish::Leave) => return "drained",
+                    OutletEvent::Wished(Wish::Move) => outlet.control(self.please_move()),
                     OutletEvent::Room => {}
                 },
                 ready = poll_fn(|cx| outlet.poll_readable(cx)) => {

@@ -7,6 +7,7 @@
 mod assets;
 mod cluster;
 mod flv;
+mod full;
 mod head;
 mod hls;
 mod page;
@@ -198,7 +199,11 @@ impl Connection {
     ) -> Closed {
         match flv::decide(&self.web, method, name) {
             flv::Decision::Answer(answer, reason) => self.answer(socket, answer, reason).await,
-            flv::Decision::Play(stream) => (Protocol::Flv, self.watch(socket, &stream).await),
+            flv::Decision::Play(stream, place) => {
+                let reason = self.watch(socket, &stream).await;
+                drop(place);
+                (Protocol::Flv, reason)
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
 pub use bell::{Bell, Timer};
 pub use bind::{BindError, Bound, Listener, Rebound};
 pub use listener::{Door, Incoming};
-pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals};
+pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals, Wish};
 pub use pacing::Latency;
 pub use player::{Announce, Play};
 pub use registry::{KickedNow, PublisherNow, Registered, Target, ViewerNow, ViewerState, Wanted};

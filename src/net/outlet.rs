@@ -80,8 +80,19 @@ pub enum OutletEvent {
     Room,
     /// Nothing will be sent any more.
     Closed(Ending),
-    /// An operator wants the connection to end. Comes once.
-    Kicked,
+    /// Somebody wants something of the connection. Comes once.
+    Wished(Wish),
+}
+
+/// What an operator may want of a connection. Of several the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// That the viewer goes to another server, in its own time.
+    Move,
+    /// That the viewer goes now, as the server will not be there any more.
+    Leave,
+    /// That the connection ends.
+    Kick,
 }
 
 /// More streams on one connection than [`MAX_MESSAGE_STREAMS`], or the connection is over.
@@ -122,7 +133,7 @@ struct State {
     next: usize,
     pace: Pace,
     ending: Option<Ending>,
-    kicked: bool,
+    wish: Option<Wish>,
     ended: VecDeque<u32>,
     was_full: bool,
     /// No frame goes out any more.
@@ -161,7 +172,7 @@ impl Outlet {
                 next: 0,
                 pace: Pace::Current,
                 ending: None,
-                kicked: false,
+                wish: None,
                 ended: VecDeque::new(),
                 was_full: false,
                 finishing: false,
@@ -264,9 +275,11 @@ impl Outlet {
         self.bell.ring();
     }
 
-    /// Asks the connection's task to end it ([`OutletEvent::Kicked`]).
-    pub(super) fn kick(&self) {
-        self.state.borrow_mut().kicked = true;
+    /// Tells the connection's task ([`OutletEvent::Wished`]).
+    pub(super) fn wish(&self, wish: Wish) {
+        let mut state = self.state.borrow_mut();
+        state.wish = state.wish.max(Some(wish));
+        drop(state);
         self.bell.ring();
     }
 
@@ -354,8 +367,8 @@ impl Outlet {
         if let Some(ending) = state.ending {
             return Some(OutletEvent::Closed(ending));
         }
-        if std::mem::take(&mut state.kicked) {
-            return Some(OutletEvent::Kicked);
+        if let Some(wish) = state.wish.take() {
+            return Some(OutletEvent::Wished(wish));
         }
         if let Some(message_stream) = state.ended.pop_front() {
             return Some(OutletEvent::Ended { message_stream });

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::task::yield_now;
 
-use super::outlet::{Outlet, Totals};
+use super::outlet::{Outlet, Totals, Wish};
 use super::player::Player;
 use super::shards::Shard;
 use crate::media::StreamName;
@@ -254,7 +254,7 @@ impl Entry {
     fn kick(&self) -> KickedNow {
         let mut played = Vec::new();
         self.viewers(None, |viewer| played.push(viewer.stream));
-        self.outlet.kick();
+        self.outlet.wish(Wish::Kick);
         KickedNow {
             id: self.id,
             peer: self.peer(),
@@ -316,6 +316,24 @@ impl Shard {
             })
             .await;
         rows
+    }
+
+    /// Tells every viewer of this shard, but not the servers that pull; how many there are.
+    pub async fn tell_viewers(&self, wish: Wish) -> usize {
+        let mut told = 0_usize;
+        self.registry()
+            .each(|_, entry| {
+                let mut watches = false;
+                entry.outlet.each_player(|player| {
+                    watches |= player.now().watching != Watching::Mirror;
+                });
+                if watches {
+                    told = told.saturating_add(1);
+                    entry.outlet.wish(wish);
+                }
+            })
+            .await;
+        told
     }
 
     /// Ends a connection as if its peer had been told to go; `None` when it is not on this shard.

@@ -351,7 +351,7 @@ impl Connection {
                 | CloseReason::Rejected(_)
                 // These were logged where they were decided.
                 | CloseReason::Driver(
-                    "mirror-refused" | "mirror-replaced" | "displaced" | "kicked",
+                    "mirror-refused" | "mirror-replaced" | "displaced" | "kicked" | "drained",
                     _,
                 ),
             ) => false,

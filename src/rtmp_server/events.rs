@@ -95,6 +95,9 @@ impl Connection {
             now,
         );
         match decision {
+            // On a mirror nobody comes for anything but to watch, or to pull.
+            Decision::Accept { app, .. }
+                if hello.is_none() && self.server.only_viewers() && self.is_full(&app) => {}
             Decision::Accept { app, identity } => {
                 self.app = Some(app);
                 #[cfg(feature = "publish")]

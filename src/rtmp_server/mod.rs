@@ -6,6 +6,7 @@
 
 mod budget;
 mod connection;
+mod elsewhere;
 mod events;
 mod mirrors;
 #[cfg(feature = "publish")]

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 
 use super::connection::{Connection, End};
 use crate::bridge::{self, OUT_CHUNK_SIZE};
+use crate::cluster::Place;
 use crate::media::{Rendition, StreamName};
-use crate::net::{Announce, OutletEvent, Play, Playing};
+use crate::net::{Announce, OutletEvent, Play, Playing, Wish};
 use crate::relay::{Protocol, Stream};
 use crate::rtmp::chunk::write_absolute;
 use crate::rtmp::command::data;
@@ -24,6 +25,8 @@ pub(super) struct Viewing {
     name: StreamName,
     asked: Instant,
     state: State,
+    /// Its place among the viewers; pulls of other servers have none.
+    place: Option<Place>,
 }
 
 enum State {
@@ -65,6 +68,7 @@ impl Connection {
             name,
             asked: now,
             state: State::Waits(now.checked_add(self.server.viewers().wait).unwrap_or(now)),
+            place: None,
         });
         self.hub_watch
             .get_or_insert_with(|| self.server.hub.watch(self.bell.clone()));
@@ -92,6 +96,12 @@ impl Connection {
         }
     }
 
+    /// The message streams that play.
+    pub(super) fn playing(&self) -> Vec<u32> {
+        let plays = |v: &&Viewing| matches!(v.state, State::Plays(_));
+        self.viewing.iter().filter(plays).map(|v| v.id).collect()
+    }
+
     fn state_of(&self, stream: u32) -> Option<&State> {
         let viewing = self.viewing.iter().find(|v| v.id == stream)?;
         Some(&viewing.state)
@@ -113,6 +123,13 @@ impl Connection {
             };
             let (id, name) = (viewing.id, viewing.name.clone());
             if let Some(stream) = self.server.hub.get(&name) {
+                match self.place(&stream, now) {
+                    Ok(place) => viewing.place = place,
+                    Err(refused) => {
+                        self.send_elsewhere(id, &refused);
+                        continue;
+                    }
+                }
                 self.machine.accept_play(id);
                 tracing::debug!(stream = %name, peer = %self.peer, "playing");
                 viewing.state = State::Accepted(stream);
@@ -175,8 +192,12 @@ impl Connection {
                 self.machine.end_play(id);
                 None
             }
-            OutletEvent::Kicked => {
-                self.kicked();
+            OutletEvent::Wished(wish) => {
+                match wish {
+                    Wish::Kick => self.kicked(),
+                    Wish::Move => self.please_move(),
+                    Wish::Leave => self.please_leave(),
+                }
                 None
             }
             OutletEvent::Room => None,

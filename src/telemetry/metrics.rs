@@ -119,6 +119,8 @@ pub struct Metrics {
     http: Traffic,
     /// Connections that were refused before a byte was read, by reason.
     refused: Family<[Label; 1], Counter>,
+    /// Viewers that were sent to another host, by reason.
+    elsewhere: Family<[Label; 1], Counter>,
     /// Tasks that panicked; each cost one connection. Always 0 in a healthy server.
     pub panics: Counter,
     /// Errors of `accept` that were waited out.
@@ -183,6 +185,12 @@ impl Metrics {
             "Connections refused before a byte was read",
             refused.clone(),
         );
+        let elsewhere = Family::default();
+        registry.register(
+            "viewers_refused",
+            "Viewers that were sent to another host",
+            elsewhere.clone(),
+        );
         let shard_busy = Family::default();
         registry.register(
             "shard_busy",
@@ -226,6 +234,7 @@ impl Metrics {
             flv: families.traffic(Protocol::Flv),
             http: families.traffic(Protocol::Http),
             refused,
+            elsewhere,
             panics,
             accept_errors,
             logins_failed,
@@ -300,6 +309,11 @@ impl Metrics {
     /// Counts a connection that was refused at accept.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// Counts a viewer that was sent to another host.
+    pub fn sent_elsewhere(&self, reason: &'static str) {
+        self.elsewhere.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// How many connections were refused at accept for this reason.

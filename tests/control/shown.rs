@@ -330,6 +330,9 @@ fn everything() -> crtmpserver::control::model::Answer {
                 ..Master::default()
             }),
             shards: vec![Shard::default()],
+            drain: Some(Drain::default()),
+            max_viewers: Some(0),
+            max_kbit_per_second: Some(0),
             ..Status::default()
         }),
         health: Some(Health::default()),
@@ -354,7 +357,17 @@ fn everything() -> crtmpserver::control::model::Answer {
             kbit_per_second: Some(0),
             ..Viewer::default()
         }]),
-        mirrors: Some(vec![Mirror::default()]),
+        mirrors: Some(vec![Mirror {
+            state: some(),
+            urls: vec![String::new()],
+            weight: Some(0),
+            viewers: Some(0),
+            max_viewers: Some(0),
+            kbit_per_second: Some(0),
+            max_kbit_per_second: Some(0),
+            ..Mirror::default()
+        }]),
+        drain: Some(Drain::default()),
         kicked: Some(Kicked::default()),
         reloaded: Some(Vec::new()),
         ..Answer::default()

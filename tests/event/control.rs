@@ -25,13 +25,13 @@ fn with_control(role: Role, folder: &Path) -> (Running, PathBuf) {
     (Running::start(settings), path)
 }
 
-async fn ask(path: &Path, request: Request) -> Answer {
+pub(crate) async fn ask(path: &Path, request: Request) -> Answer {
     let path = path.to_owned();
     let asked = spawn_blocking(move || find(&[path]).unwrap().ask(&request).unwrap());
     timeout(PATIENCE, asked).await.unwrap().unwrap()
 }
 
-async fn tell(path: &Path, verb: &str) -> Answer {
+pub(crate) async fn tell(path: &Path, verb: &str) -> Answer {
     ask(path, Request::new(verb)).await
 }
 

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod control;
+mod elsewhere;
 mod network;
 mod reload;
 mod survival;

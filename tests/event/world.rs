@@ -135,6 +135,12 @@ impl Running {
         answer
     }
 
+    /// It ends by itself, well.
+    pub(crate) async fn ended(&mut self) {
+        let task = self.task.take().unwrap();
+        timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         let task = self.task.take().unwrap();

@@ -1,0 +1,62 @@
+//! `crtmpserver ctl drain`, and waiting for its end.
+
+use std::time::Duration;
+
+use super::asking::{AskingArgs, Failure, pause};
+use crate::control::model::{Answer, Drain};
+use crate::control::protocol::{Refusal, Request};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Asks for it, and waits if that is wanted. The answer tells the drain as it is then.
+pub(super) fn ask(
+    asking: &AskingArgs,
+    time: Duration,
+    exit: bool,
+    wait: bool,
+) -> Result<Answer, Failure> {
+    let mut request = Request::new("drain");
+    request.deadline_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    request.exit = Some(exit);
+    let mut server = asking.connect()?;
+    let answer = server.ask(&request)?;
+    if !wait {
+        return Ok(answer);
+    }
+    let mut last = answer;
+    loop {
+        if last.drain.is_some_and(|drain| drain.viewers == 0) {
+            return Ok(last);
+        }
+        pause(LOOK);
+        // One connection for a look: it may be minutes until the next one that matters.
+        let status = asking
+            .connect()
+            .and_then(|mut server| server.ask(&Request::new("status")));
+        match status {
+            Ok(answer) => {
+                let drain = answer.status.as_ref().and_then(|status| status.drain);
+                let Some(drain) = drain else {
+                    let why =
+                        "it takes viewers again: somebody ended the drain, or it was restarted";
+                    return Err(Failure::Refused(Refusal::new("undrained", why)));
+                };
+                last.drain = Some(drain);
+                last.at_ms = answer.at_ms;
+            }
+            // It ended, as it should.
+            Err(Failure::Unreachable(_)) if exit => {
+                let gone = last.drain.map(|drain| Drain {
+                    viewers: 0,
+                    ..drain
+                });
+                return Ok(Answer {
+                    drain: gone,
+                    ..last
+                });
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}

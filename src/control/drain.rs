@@ -1,0 +1,54 @@
+//! `drain`, `undrain`, and what is told of them.
+
+use std::time::{Duration, Instant};
+
+use super::facts::Control;
+use super::model::{Answer, Drain};
+use super::protocol::Refusal;
+use super::rows::Clock;
+
+impl Control {
+    /// The drain that goes on.
+    pub(super) fn draining(&self, clock: Clock) -> Option<Drain> {
+        let drain = self.cluster.draining()?;
+        let left = drain.deadline.saturating_duration_since(clock.now);
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        Some(Drain {
+            since_ms: clock.date(drain.since),
+            deadline_ms: clock.wall.saturating_add(left),
+            viewers: self.cluster.load().viewers,
+            exit: drain.exit,
+        })
+    }
+
+    /// New viewers go elsewhere from now on, and those who are here are asked to.
+    pub(super) fn drain(
+        &self,
+        answer: Answer,
+        clock: Clock,
+        time: Duration,
+        exit: bool,
+    ) -> Result<Answer, Refusal> {
+        if self.cluster.own_host().is_none() {
+            let why = "a master has no viewers who could move; drain its mirrors";
+            return Err(Refusal::new("role", why));
+        }
+        let now = Instant::now();
+        let deadline = now.checked_add(time).unwrap_or(now);
+        self.cluster.drain(deadline, exit, now);
+        Ok(Answer {
+            drain: self.draining(clock),
+            ..answer
+        })
+    }
+
+    /// Takes viewers again.
+    pub(super) fn undrain(&self, answer: Answer) -> Result<Answer, Refusal> {
+        if self.cluster.undrain() {
+            Ok(answer)
+        } else {
+            let why = "this server is not being drained; it takes viewers";
+            Err(Refusal::new("not-draining", why))
+        }
+    }
+}
