@@ -236,12 +236,16 @@ fn values_are_written_for_people() {
 
 #[test]
 fn the_metrics_are_those_of_the_program() {
+    use crtmpserver::cluster::{Cluster, HostFigures};
     use crtmpserver::relay::{Hub, HubConfig};
     use crtmpserver::telemetry::metrics::{Metrics, Protocol};
 
-    let metrics = Metrics::of(&Hub::new(HubConfig::default()));
+    let cluster = Cluster::new(String::new(), false, std::time::Instant::now());
+    let figures = Box::new(HostFigures(cluster));
+    let metrics = Metrics::with(&Hub::new(HubConfig::default()), vec![figures]);
     // These are there from their first reason on.
     metrics.refused("test");
+    metrics.sent_elsewhere("test");
     metrics.traffic(Protocol::Rtmp).closed("test");
     let page = metrics.render();
     let mut given: Vec<&str> = page

@@ -16,6 +16,7 @@ pub mod address;
 mod gate;
 mod hosts;
 pub mod list;
+mod metrics;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::rtmp::mirror::host::Urls;
 
 pub use gate::{Capacity, Drain, Gate, Place, Refusal};
 pub use hosts::{Refused, Standing};
+pub use metrics::HostFigures;
 pub use table::{Told, Toward};
 
 /// The state of a mirror's link to its master.
@@ -60,6 +62,12 @@ pub struct Mirror {
     pub peer: SocketAddr,
     /// When its control connection proved itself.
     pub since: Instant,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.id)
+    }
 }
 
 /// See the module.

@@ -30,7 +30,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::{FileError, Policy};
 use crate::bridge;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, HostFigures};
 use crate::config::{Loaded, Settings, Sources};
 use crate::control::{ControlSocket, SocketError};
 use crate::net::{BindError, Listener};
@@ -162,7 +162,8 @@ impl Server {
         running::descriptors(&settings)?;
         let id = system::random().map_err(io::Error::from)?;
         let cluster = Cluster::new(new_id(id), false, now);
-        let metrics = Arc::new(Metrics::of(&hub));
+        let figures = Box::new(HostFigures(Arc::clone(&cluster)));
+        let metrics = Arc::new(Metrics::with(&hub, vec![figures]));
         Ok(Self {
             settings,
             rtmp,

@@ -17,7 +17,7 @@ use crate::rtmp_client::Session;
 
 /// Changes that come faster than this are told together.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A load that changed is told this often.
+/// The load is told this often, changed or not: a master that hears nothing of a mirror takes it for dead.
 const LOADS: Duration = Duration::from_secs(1);
 /// Messages that wait for the master to take them; then nothing is added.
 const MAX_UNSENT: usize = 128 * 1024;
@@ -113,7 +113,7 @@ impl Uplink {
         let own_is_news = match &self.said {
             None => true,
             Some((announcement, load)) => {
-                *announcement != own.0 || load.state != own.1.state || (loads && *load != own.1)
+                loads || *announcement != own.0 || load.state != own.1.state
             }
         };
         let news = self.cluster.news(&mut self.told, Toward::Master, loads);

@@ -23,6 +23,10 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// them changes what all the others are told.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 
+/// A mirror that announces itself tells its load every second; one that did not for this long is gone, or
+/// cut off, and no place to send viewers to.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Changes of the hosts that come faster than this are told together.
 const HOSTS_PAUSE: Duration = Duration::from_millis(500);
 /// Messages of hosts that are written in one go, and when the next ones follow.
@@ -78,6 +82,9 @@ struct Downlink {
     soonest: Instant,
     /// No load before this.
     loads: Instant,
+    /// When it told something last, and when it was last looked at.
+    heard: Instant,
+    looked: Instant,
     /// What was wrong with what it announced, as the log has it already.
     objection: Option<String>,
 }
@@ -186,8 +193,11 @@ impl Connection {
             next: now,
             soonest: now,
             loads: now,
+            heard: now,
+            looked: now,
             objection: None,
         });
+        hosts.heard = now;
         if let Some(objection) = objection
             && hosts.objection.as_ref() != Some(&objection)
         {
@@ -207,6 +217,19 @@ impl Connection {
         let Some(hosts) = self.control.as_mut().and_then(|c| c.hosts.as_mut()) else {
             return;
         };
+        // Each control connection is looked at with its heartbeat; after a longer pause it was this server
+        // that stood still, and there may be much to read yet.
+        let paused = now.saturating_duration_since(hosts.looked) > HEARTBEAT.saturating_mul(2);
+        hosts.looked = now;
+        if paused {
+            hosts.heard = now;
+        }
+        if now.saturating_duration_since(hosts.heard) > SILENCE {
+            return self.machine.close(CloseReason::Driver(
+                "mirror-silent",
+                format!("the mirror has told nothing for {} s", SILENCE.as_secs()),
+            ));
+        }
         if now < hosts.soonest {
             hosts.next = hosts.soonest;
             return;

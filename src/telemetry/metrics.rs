@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -156,7 +157,18 @@ impl Metrics {
     /// All counters at zero, and the streams of a hub beside them.
     #[must_use]
     pub fn of(hub: &Arc<Hub>) -> Self {
-        Self::new(|registry| registry.register_collector(Box::new(Streams(Arc::clone(hub)))))
+        Self::with(hub, Vec::new())
+    }
+
+    /// The same, and what these collect.
+    #[must_use]
+    pub fn with(hub: &Arc<Hub>, more: Vec<Box<dyn Collector>>) -> Self {
+        Self::new(|registry| {
+            registry.register_collector(Box::new(Streams(Arc::clone(hub))));
+            for collector in more {
+                registry.register_collector(collector);
+            }
+        })
     }
 
     /// All counters at zero. `more` registers collectors (the hub's) beside them.
