@@ -229,6 +229,20 @@ impl Cluster {
         self.admit(0).map(drop)
     }
 
+    /// The deadline of a drain has passed: nobody is served any more.
+    ///
+    /// # Errors
+    /// [`Refused`], for a viewer who is still there.
+    pub fn is_over(&self, now: Instant) -> Result<(), Refused> {
+        match self.gate.draining() {
+            Some(drain) if now >= drain.deadline => Err(Refused {
+                why: Refusal::Draining,
+                sibling: self.sibling(|_| true).map(Box::new),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes no new viewers, and tells so. A deadline that is set anew counts.
     pub fn drain(&self, deadline: Instant, exit: bool, now: Instant) {
         self.gate.drain(deadline, exit, now);

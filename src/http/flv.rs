@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::head::{METHODS, Method};
-use super::{Connection, Missing, Web, full};
+use super::refused::{RETRY_AFTER, SIBLING, refused};
+use super::{Connection, Missing, Web};
 use crate::bridge::{flv_file_header, flv_notice, moving};
-use crate::cluster::Place;
+use crate::cluster::{Place, Refused};
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
 use crate::media::{NameError, Rendition, StreamName};
 use crate::net::{Outlet, OutletEvent, Play, Wish};
@@ -71,10 +72,10 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
             let kbit = stream.info(Instant::now()).kbit_per_second;
             match web.cluster.admit(kbit) {
                 Ok(place) => Decision::Play(stream, place),
-                Err(refused) => {
-                    let code = refused.why.code();
+                Err(why) => {
+                    let code = why.why.code();
                     web.metrics.sent_elsewhere(code);
-                    Decision::Answer(full::bytes(&refused, method), code)
+                    Decision::Answer(elsewhere(&why, method), code)
                 }
             }
         }
@@ -96,6 +97,34 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
     }
 }
 
+/// What a viewer hears who is not taken.
+fn elsewhere(why: &Refused, method: Method) -> Bytes {
+    let plain = refused(why, false);
+    // One that speaks HTTPS alone is better than none.
+    let (body, sibling) = if plain.1.is_some() {
+        plain
+    } else {
+        refused(why, true)
+    };
+    let length = body.len().to_string();
+    let mut fields = vec![
+        ANY_ORIGIN,
+        ("Access-Control-Expose-Headers", EXPOSED),
+        ("Content-Type", "application/json"),
+        ("Content-Length", &*length),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Retry-After", RETRY_AFTER),
+    ];
+    if let Some(url) = &sibling {
+        fields.push((SIBLING, url));
+    }
+    let shown = if method == Method::Head { "" } else { &body };
+    response(503, &fields, shown)
+}
+
+/// What a page of another origin may read of [`elsewhere`].
+const EXPOSED: &str = "Retry-After, X-Crtmpserver-Sibling";
+
 const HEADERS: [(&str, &str); 3] = [
     ANY_ORIGIN,
     ("Content-Type", "video/x-flv"),
@@ -116,7 +145,7 @@ pub(super) fn plain(status: u16, fields: &[(&str, &str)], text: &str, method: Me
 }
 
 /// The head of an answer that ends its connection, and what follows it.
-pub(super) fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
+fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
     let phrase = axum::http::StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason())

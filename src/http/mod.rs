@@ -7,7 +7,6 @@
 mod assets;
 mod cluster;
 mod flv;
-mod full;
 mod head;
 mod hls;
 mod page;

@@ -99,11 +99,15 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
     match asked.file {
         File::Multivariant => {
             if let Err(why) = web.cluster.would_admit() {
-                return refuse(&why, &request.fields);
+                return refuse(web, &why, &request.fields);
             }
             multivariant(web, &live, &name).await
         }
         File::Media => {
+            // Other viewers are ended then; of these nobody holds a connection.
+            if let Err(why) = web.cluster.is_over(Instant::now()) {
+                return refuse(web, &why, &request.fields);
+            }
             let key = Key::of(request.query.as_deref(), request.peer);
             let now = Instant::now();
             let seen = live
@@ -112,7 +116,7 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
                 .saw(key, &live.stream, &web.cluster, now);
             match seen {
                 Ok(()) => media(&live).await,
-                Err(why) => refuse(&why, &request.fields),
+                Err(why) => refuse(web, &why, &request.fields),
             }
         }
         File::Fixed(file) => fixed(&live, file, &request.fields).await,
@@ -120,7 +124,8 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
 }
 
 /// A viewer is not taken.
-fn refuse(why: &Refused, fields: &HeaderMap) -> Response<Body> {
+fn refuse(web: &Web, why: &Refused, fields: &HeaderMap) -> Response<Body> {
+    web.metrics.sent_elsewhere(why.why.code());
     let forwarded = fields.get("X-Forwarded-Proto");
     let secure = forwarded.is_some_and(|proto| proto == "https");
     let (body, sibling) = refused(why, secure);
