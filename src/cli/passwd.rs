@@ -1,14 +1,14 @@
 //! `crtmpserver passwd`.
 
 use std::io::{self, BufRead, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{EX_IOERR, EX_USAGE, output};
 use crate::auth::passwd::{self, Done};
-use crate::system::NoEcho;
+use crate::system::{CONFIGURATION, NoEcho};
 
 /// What `passwd` is to do.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(super) struct PasswdArgs {
     /// The publisher's name
     user: String,
     /// The file of users
-    #[arg(long, default_value = "/etc/crtmpserver/users")]
+    #[arg(long, default_value_os_t = users())]
     file: PathBuf,
     /// Make a password of 100 random bits and print it, once
     #[arg(long, conflicts_with = "delete")]
@@ -24,6 +24,11 @@ pub(super) struct PasswdArgs {
     /// Take the publisher out
     #[arg(long)]
     delete: bool,
+}
+
+/// Where the packages' configurations look for it.
+fn users() -> PathBuf {
+    Path::new(CONFIGURATION).join("users")
 }
 
 pub(super) fn run(args: &PasswdArgs) -> ExitCode {

@@ -12,14 +12,14 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::system::RUN;
+
 /// The owner and the group may talk to the server.
-const MODE: u32 = 0o660;
+const MODE: nix::libc::mode_t = 0o660;
 /// The folder of a usual place, where it has to be made.
 const FOLDER_MODE: u32 = 0o750;
 /// Connections that wait for the server.
 const BACKLOG: i32 = 32;
-/// Where a server that root starts has it.
-const RUN: &str = "/run/crtmpserver";
 /// Its name in every usual place.
 const NAME: &str = "control.sock";
 /// Two servers that start at once look at the same file one after the other, within so many steps
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(text(place(vars(both), false)), of("/run/x/control.sock"));
         assert_eq!(
             text(place(vars(user), true)),
-            of("/run/crtmpserver/control.sock")
+            of(&format!("{RUN}/control.sock"))
         );
         assert_eq!(
             text(place(vars(user), false)),

@@ -206,7 +206,7 @@ fn tcp(descriptor: OwnedFd, name: &'static str) -> Result<Listener, ActivationEr
 fn unix(descriptor: OwnedFd, name: &'static str) -> Result<UnixListener, ActivationError> {
     let check = || -> io::Result<()> {
         let socket = SockRef::from(&descriptor);
-        let good = socket.domain()? == Domain::UNIX
+        let good = socket.local_addr()?.domain() == Domain::UNIX
             && socket.r#type()? == Type::STREAM
             && socket.is_listener()?;
         if !good {

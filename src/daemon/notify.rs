@@ -6,15 +6,13 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::limits::MAX_NOTICES;
-use crate::system::{forget_variables, monotonic_us};
+use crate::system::{forget_variables, local_address, monotonic_us};
 
 /// How long what fails at the start waits before it ends.
 const HOLD: Duration = Duration::from_secs(3);
@@ -73,10 +71,7 @@ impl Notifier {
     /// # Errors
     /// Nobody listens there.
     pub fn to(socket: &OsStr, watchdog: Option<Duration>) -> io::Result<Self> {
-        let address = match socket.as_bytes().strip_prefix(b"@") {
-            Some(name) => SocketAddr::from_abstract_name(name)?,
-            None => SocketAddr::from_pathname(socket)?,
-        };
+        let address = local_address(socket)?;
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
         socket.set_nonblocking(true)?;
@@ -316,10 +311,11 @@ mod tests {
         assert!(Notifier::to(&path, None).is_err());
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn abstract_names_are_reached() {
         let name = format!("crtmpserver-notify-{}", std::process::id());
-        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let address = local_address(OsStr::new(&format!("@{name}"))).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
         let notifier = Notifier::to(OsStr::new(&format!("@{name}")), None).unwrap();
         notifier.ready();

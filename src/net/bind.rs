@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::limits::LISTEN_BACKLOG;
+use crate::system::WHO_LISTENS;
 
 /// A socket that could not be made to listen.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,9 @@ fn reason(address: &SocketAddr, error: &io::Error) -> String {
         return reason.to_owned();
     }
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program has this port (see: ss -ltnp)",
+        io::ErrorKind::AddrInUse => {
+            return format!("{error}; another program has this port (see: {WHO_LISTENS})");
+        }
         io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need CAP_NET_BIND_SERVICE, or a socket unit"
         }

@@ -19,6 +19,7 @@ use super::outlet::Ending;
 use super::shards::{Shard, Shards};
 use super::socket::{canonical, prepare};
 use crate::limits::{ACCEPT_PAUSE, REFUSAL_LOG};
+use crate::system::is_peers_network;
 use crate::telemetry::metrics::{Metrics, Protocol};
 
 /// The kernel gives up a peer that takes nothing this much later than we do, so that the log and the
@@ -295,11 +296,11 @@ fn after(error: &io::Error) -> After {
             | Errno::ENOPROTOOPT
             | Errno::ENETDOWN
             | Errno::EHOSTDOWN
-            | Errno::ENONET
             | Errno::EHOSTUNREACH
             | Errno::ENETUNREACH
             | Errno::EPERM,
         ) => After::Next,
+        Some(error) if is_peers_network(error) => After::Next,
         Some(Errno::EMFILE | Errno::ENFILE) => After::Shed,
         _ => After::Pause,
     }

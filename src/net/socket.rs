@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::limits::{KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, NOTSENT_LOWAT};
+use crate::system::{give_up_after, hold_unsent};
 
 /// Prepares an accepted socket: small packets go out at once, the kernel holds at most
 /// [`NOTSENT_LOWAT`] unsent bytes, and a peer that vanished is noticed by the kernel within
@@ -17,10 +18,10 @@ use crate::limits::{KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, NOTSENT_LOWAT};
 /// # Errors
 /// Whatever the kernel answers; a socket that refuses these options is not worth keeping.
 pub(super) fn prepare(socket: &impl std::os::fd::AsFd, vanished: Duration) -> io::Result<()> {
+    hold_unsent(socket, NOTSENT_LOWAT)?;
+    give_up_after(socket, vanished)?;
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    socket.set_tcp_user_timeout(Some(vanished))?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(KEEPALIVE_AFTER)
@@ -70,11 +71,12 @@ mod tests {
         prepare(&socket, Duration::from_secs(20)).unwrap();
         let socket = SockRef::from(&socket);
         assert!(socket.tcp_nodelay().unwrap());
-        assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
-        assert_eq!(
-            socket.tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(20))
-        );
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
+            let vanished = socket.tcp_user_timeout().unwrap();
+            assert_eq!(vanished, Some(Duration::from_secs(20)));
+        }
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
     }

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{sleep_until, timeout};
 
 use crate::rtmp::client::{Client, ClientConfig, Event, Output};
 use crate::rtmp::session::reason::CloseReason;
+use crate::system::give_up_after;
 
 /// Resolving and connecting together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,11 +77,8 @@ impl Session {
             Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
         };
         socket.set_nodelay(true)?;
-        // Best effort: a system without it finds a dead server by the machine's pings.
-        #[cfg(target_os = "linux")]
-        let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(VANISHED));
-        #[cfg(not(target_os = "linux"))]
-        let _ = SockRef::from(&socket).set_keepalive(true);
+        // Best effort: the machine's pings find a dead server, too.
+        let _ = give_up_after(&socket, VANISHED);
         Ok(Self {
             socket,
             machine: Client::new(config, Instant::now()),

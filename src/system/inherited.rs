@@ -11,6 +11,8 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 
+use super::os::threads;
+
 /// The first descriptor that is passed.
 const FIRST: RawFd = 3;
 
@@ -110,12 +112,6 @@ pub fn forget_variables(names: &[&str]) -> bool {
         }
     }
     true
-}
-
-/// How many threads this process has; `None` when the system does not tell.
-pub(super) fn threads() -> Option<usize> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-    Some(tasks.count())
 }
 
 #[cfg(test)]

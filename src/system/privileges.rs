@@ -1,18 +1,13 @@
 //! Giving up privileges for good.
 //!
-//! Capabilities and `no_new_privs` belong to a thread, so all of this is for a process that has one
+//! On Linux capabilities and `no_new_privs` belong to a thread, so all of this is for a process that has one
 //! thread still: those that are started later inherit what is left.
 
 use std::io;
 
-use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities,
-};
 
-use super::inherited::threads;
+use super::os;
 
 /// Why privileges were not given up; the process must not go on.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +26,10 @@ pub enum PrivilegeError {
 }
 
 /// A step that the system may refuse.
-fn step<T>(step: &'static str, done: Result<T, impl Into<io::Error>>) -> Result<T, PrivilegeError> {
+pub(super) fn step<T>(
+    step: &'static str,
+    done: Result<T, impl Into<io::Error>>,
+) -> Result<T, PrivilegeError> {
     done.map_err(|e| PrivilegeError::Refused {
         step,
         source: e.into(),
@@ -55,20 +53,20 @@ pub fn is_root() -> io::Result<bool> {
 /// # Errors
 /// [`PrivilegeError`]; the process may be anything in between then, and must end.
 pub fn become_user(uid: u32, gid: u32) -> Result<(), PrivilegeError> {
-    if threads().is_some_and(|n| n > 1) {
+    if os::threads().is_some_and(|n| n > 1) {
         return Err(PrivilegeError::Left("another thread runs already"));
     }
     if uid == 0 {
         return Err(PrivilegeError::Left("the user is root"));
     }
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    empty_bounding_set();
+    os::before_another_user();
     step("drop the supplementary groups", setgroups(&[]))?;
     step("change the group", setresgid(group, group, group))?;
     step("change the user", setresuid(user, user, user))?;
     confine()?;
     // The kernel did this with the change of the user; it is no matter of settings here.
-    step("forbid core dumps", prctl::set_dumpable(false))?;
+    os::forbid_dumps()?;
 
     let users = step("ask for the user", getresuid())?;
     if [users.real, users.effective, users.saved] != [user; 3] {
@@ -99,39 +97,7 @@ pub fn become_user(uid: u32, gid: u32) -> Result<(), PrivilegeError> {
 /// # Errors
 /// [`PrivilegeError`]; the process must end then.
 pub fn confine() -> Result<(), PrivilegeError> {
-    step("set no_new_privs", prctl::set_no_new_privs())?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    let held = || step("ask for capabilities", capabilities(None));
-    // Where there is nothing to give up, a sandbox may forbid even that.
-    if held()? != none {
-        empty_bounding_set();
-        // The ambient set cannot hold more than the two emptied below; kernels before 4.3 have none.
-        let _ = clear_ambient_capability_set();
-        step("drop capabilities", set_capabilities(None, none))?;
-    }
-    if held()? != none {
-        return Err(PrivilegeError::Left("there are capabilities"));
-    }
-    match step("ask for no_new_privs", prctl::get_no_new_privs())? {
-        true => Ok(()),
-        false => Err(PrivilegeError::Left("exec could give new ones")),
-    }
-}
-
-/// As far as it is allowed: it takes `CAP_SETPCAP`, and without any capability and with `no_new_privs`
-/// the set has no effect any more.
-fn empty_bounding_set() {
-    for bit in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if remove_capability_from_bounding_set(capability).is_err() {
-            // EINVAL: the kernel knows no more of them. EPERM: it is not for us to do.
-            return;
-        }
-    }
+    os::confine()
 }
 
 #[cfg(test)]
