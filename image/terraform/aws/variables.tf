@@ -1,0 +1,75 @@
+variable "name" {
+  description = "What the names of everything begin with"
+  type        = string
+  default     = "live"
+}
+
+variable "region" {
+  description = "Where the mirrors run"
+  type        = string
+}
+
+variable "vpc" {
+  description = "Network of the mirrors"
+  type        = string
+}
+
+variable "subnets" {
+  description = "Public subnets of it"
+  type        = list(string)
+}
+
+variable "image" {
+  description = "Image of a mirror; without one Debian's own"
+  type        = string
+  default     = null
+}
+
+variable "instance_type" {
+  description = "Size of a mirror; its network is what counts"
+  type        = string
+  default     = "c7i.large"
+}
+
+variable "master" {
+  description = "Where the mirrors pull from"
+  type        = string
+
+  validation {
+    condition     = startswith(var.master, "rtmp://")
+    error_message = "The master is rtmp://HOST or rtmp://HOST:PORT."
+  }
+}
+
+variable "secret_file" {
+  description = "File with the secret that the master shares with its mirrors"
+  type        = string
+}
+
+variable "repository" {
+  description = "Address of the apt repository"
+  type        = string
+}
+
+variable "repository_key" {
+  description = "The repository's crtmpserver.gpg"
+  type        = string
+}
+
+variable "minimum" {
+  description = "Mirrors that are always there"
+  type        = number
+  default     = 2
+}
+
+variable "maximum" {
+  description = "Mirrors at most: what the event may cost"
+  type        = number
+  default     = 20
+}
+
+variable "mbit_s" {
+  description = "What a mirror sends on average before the next one starts: half of what it can"
+  type        = number
+  default     = 400
+}

@@ -1,0 +1,67 @@
+# A group of mirrors on OpenStack, which Heat makes larger and smaller when an alarm says so.
+# docs/scale-out.md tells how to use it.
+
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    openstack = {
+      source  = "terraform-provider-openstack/openstack"
+      version = "~> 3.0"
+    }
+  }
+}
+
+locals {
+  # The same file that is given to a single machine, with what is yours.
+  user_data = replace(
+    replace(
+      replace(
+        replace(
+          file("${path.module}/../../cloud-init/mirror.yaml"),
+          "https://apt.example.org", var.repository
+        ),
+        "UkVQT1NJVE9SWS1LRVk=", filebase64(var.repository_key)
+      ),
+      "rtmp://master.example.org", var.master
+    ),
+    "SECRET-OF-THE-MASTER", trimspace(file(var.secret_file))
+  )
+}
+
+resource "openstack_networking_secgroup_v2" "mirror" {
+  name        = "${var.name}-mirror"
+  description = "RTMP and HTTP for viewers"
+}
+
+resource "openstack_networking_secgroup_rule_v2" "viewers" {
+  for_each = {
+    for pair in setproduct(["IPv4", "IPv6"], [1935, 8080]) : "${pair[0]}-${pair[1]}" => pair
+  }
+
+  security_group_id = openstack_networking_secgroup_v2.mirror.id
+  direction         = "ingress"
+  ethertype         = each.value[0]
+  protocol          = "tcp"
+  port_range_min    = each.value[1]
+  port_range_max    = each.value[1]
+}
+
+resource "openstack_orchestration_stack_v1" "mirrors" {
+  name = "${var.name}-mirrors"
+
+  template_opts = {
+    Bin = file("${path.module}/mirrors.hot.yaml")
+  }
+
+  parameters = {
+    image          = var.image
+    flavor         = var.flavor
+    network        = var.network
+    security_group = openstack_networking_secgroup_v2.mirror.name
+    user_data      = local.user_data
+    minimum        = var.minimum
+    maximum        = var.maximum
+  }
+
+  timeout = 30
+}

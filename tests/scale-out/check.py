@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""Checks what image/ has for clouds and clusters, none of which can be had here: user-data by cloud-init's
+own schema, Kubernetes' manifests by its schemas, Terraform's files parsed and formatted; and each of them
+against the program that it starts, and the metrics that it asks for.
+
+    tests/scale-out/check.py PROGRAM MIRRORS-PROGRAM
+
+Modules that are missing make their tests be skipped. tests/scale-out/run gets them.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = ROOT / "image"
+USER_DATA = [IMAGE / "cloud-init/mirror.yaml", IMAGE / "cloud-init/master.yaml"]
+CLOUDS = [IMAGE / "terraform/openstack", IMAGE / "terraform/aws"]
+PROGRAM, MIRROR = sys.argv[1:3]
+
+
+class Skip(Exception):
+    """Why a test cannot be run here."""
+
+
+def run(*words, **how):
+    done = subprocess.run(words, capture_output=True, text=True, **how)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def documents(path):
+    return [d for d in yaml.safe_load_all(path.read_text()) if d]
+
+
+def metrics():
+    """The names that Prometheus sees; a counter's ends in _total."""
+    names = re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(), re.M)
+    return set(names) | {name + "_total" for name in names}
+
+
+def metrics_named(text):
+    """Those in a query, but for what the file itself makes of them."""
+    made = set(re.findall(r"as: (\w+)", text))
+    return set(re.findall(r"\bcrtmpserver_\w+", text)) - made
+
+
+def cloud_init_takes_the_user_data():
+    try:
+        import cloudinit  # noqa: F401
+    except ImportError:
+        raise Skip("needs cloud-init")
+    for path in USER_DATA:
+        said = run(sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(path))
+        assert "Valid" in said, said
+    # It can say no.
+    with tempfile.TemporaryDirectory() as folder:
+        wrong = Path(folder) / "wrong.yaml"
+        wrong.write_text(USER_DATA[0].read_text().replace("package_update: true", "package_update: soon"))
+        done = subprocess.run(
+            [sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(wrong)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode != 0, done.stdout
+
+
+def the_user_data_makes_a_server_that_starts():
+    for path, program in zip(USER_DATA, [MIRROR, PROGRAM]):
+        (data,) = documents(path)
+        assert path.read_text().startswith("#cloud-config\n")
+        with tempfile.TemporaryDirectory() as folder:
+            credentials = Path(folder) / "credentials"
+            conf = Path(folder) / "etc/conf.d"
+            credentials.mkdir()
+            conf.mkdir(parents=True)
+            (Path(folder) / "etc/crtmpserver.toml").write_text((ROOT / "etc/crtmpserver.toml").read_text())
+            for file in data["write_files"]:
+                where, content = Path(file["path"]), file["content"]
+                content = content.replace("USERS-OF-THE-MASTER", "").replace("SECRET-OF-THE-MASTER", "s" * 40)
+                if where.parent.name == "credstore":
+                    (credentials / where.name).write_text(content)
+                    if where.name != "crtmpserver.master":
+                        assert file["permissions"] == "0600", where
+                if where.parent.name == "conf.d":
+                    (conf / where.name).write_text(content)
+            said = run(
+                program,
+                "check",
+                str(Path(folder) / "etc/crtmpserver.toml"),
+                env={"CREDENTIALS_DIRECTORY": str(credentials)},
+            )
+            assert path.stem in said, said
+            assert path.stem != "mirror" or "rtmp://master.example.org" in said, said
+
+
+def the_user_data_speaks_of_what_the_packages_have():
+    for path, package in zip(USER_DATA, ["crtmpserver-mirror", "crtmpserver"]):
+        (data,) = documents(path)
+        assert package in data["packages"]
+        (command,) = data["runcmd"]
+        unit = re.sub(r"@\w+", "@", command[-1])
+        assert (ROOT / "systemd" / unit).exists(), unit
+        assert (ROOT / "systemd/nftables" / f"{path.stem}.nft").exists()
+        unit = (ROOT / "systemd/crtmpserver.service").read_text()
+        for file in data["write_files"]:
+            where = Path(file["path"])
+            if where.parent.name == "credstore":
+                assert f"LoadCredential={where.name}\n" in unit, where
+    # What closes a master in is said twice, since the package is not there yet when this is written.
+    settings = lambda text: [l for l in text.splitlines() if l and not l.startswith("#")]
+    (given,) = [f["content"] for f in data["write_files"] if "/crtmpserver.service.d/" in f["path"]]
+    assert settings(given) == settings((ROOT / "systemd/profiles/master.conf").read_text())
+
+
+def terraform_reads_its_files():
+    try:
+        import hcl2
+    except ImportError:
+        raise Skip("needs python-hcl2")
+    for cloud in CLOUDS:
+        whole = "".join(path.read_text() for path in sorted(cloud.glob("*.tf")))
+        for path in cloud.glob("*.tf"):
+            with path.open() as file:
+                assert hcl2.load(file), path
+        declared = set(re.findall(r'^variable "(\w+)"', whole, re.M))
+        used = set(re.findall(r"\bvar\.(\w+)", whole))
+        assert declared == used, (cloud, declared ^ used)
+        for kind, name in re.findall(r"\b((?:aws|openstack)_\w+)\.(\w+)", whole):
+            assert f'"{kind}" "{name}"' in whole, (cloud, kind, name)
+        # All that is yours in the user-data is put in.
+        for word in ["https://apt.example.org", "UkVQT1NJVE9SWS1LRVk=", "rtmp://master.example.org", "SECRET-OF-THE-MASTER"]:
+            assert f'"{word}"' in whole, (cloud, word)
+            assert USER_DATA[0].read_text().count(word) == 1, word
+
+
+def indented(path):
+    """What `terraform fmt` wants, as far as these files need it: two blanks for each level, and the equals
+    signs of lines that follow each other below each other."""
+    depth, group = 0, []
+
+    def end():
+        assert len({at for _, at in group}) <= 1, f"{path}:{group[0][0]}: equals signs"
+        group.clear()
+
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = re.sub(r'"[^"]*"', '""', line.split("#")[0]).rstrip()
+        assert line == line.rstrip() and "\t" not in line, f"{path}:{number}: blanks"
+        closed = len(re.match(r"[\])}\s]*", text.strip()).group().replace(" ", ""))
+        blanks = len(line) - len(line.lstrip())
+        assert not line or blanks == 2 * (depth - closed), f"{path}:{number}: {blanks} blanks"
+        depth += sum(map(text.count, "[({")) - sum(map(text.count, "])}"))
+        single = re.match(r"\s*\w+\s*= (?!.*[\[({]$)", text)
+        if single:
+            group.append((number, line.index("=")))
+        else:
+            end()
+    end()
+    assert depth == 0, path
+
+
+def terraform_would_format_them_so():
+    for cloud in CLOUDS:
+        for path in cloud.glob("*.tf"):
+            indented(path)
+    for program in ["terraform", "tofu"]:
+        found = subprocess.run(["sh", "-c", f"command -v {program}"], capture_output=True)
+        if found.returncode == 0:
+            run(program, "fmt", "-check", "-diff", "-recursive", str(IMAGE / "terraform"))
+
+
+def heat_finds_what_its_template_names():
+    text = (CLOUDS[0] / "mirrors.hot.yaml").read_text()
+    template = yaml.safe_load(text)
+    main = (CLOUDS[0] / "main.tf").read_text()
+    given = main.split("parameters = {")[1].split("}")[0]
+    assert set(re.findall(r"^\s*(\w+)\s*=", given, re.M)) == set(template["parameters"])
+    assert set(re.findall(r"get_param: (\w+)", text)) == set(template["parameters"])
+    assert set(re.findall(r"get_resource: (\w+)", text)) <= set(template["resources"])
+    assert set(re.findall(r"get_attr: \[(\w+)", text)) <= set(template["resources"])
+    outputs = (CLOUDS[0] / "outputs.tf").read_text()
+    assert set(re.findall(r'local\.urls\["(\w+)"\]', outputs)) == set(template["outputs"])
+
+
+def the_alarms_ask_for_metrics_that_there_are():
+    for path in [CLOUDS[0] / "prometheus-rules.yaml", IMAGE / "kubernetes/prometheus-adapter.yaml"]:
+        text = path.read_text()
+        assert metrics_named(text) and metrics_named(text) <= metrics(), (path, metrics_named(text))
+    made = set(re.findall(r"as: (\w+)", text)) | metrics()
+    (scaler,) = [d for d in documents(IMAGE / "kubernetes/mirror.yaml") if d["kind"] == "HorizontalPodAutoscaler"]
+    for metric in scaler["spec"]["metrics"]:
+        name = metric["pods"]["metric"]["name"]
+        assert name in made and name in text, name
+
+
+def kubernetes_takes_its_manifests():
+    try:
+        import kubernetes_validate
+    except ImportError:
+        raise Skip("needs kubernetes-validate")
+    version = kubernetes_validate.latest_version()
+    for path in sorted((IMAGE / "kubernetes").glob("*.yaml")):
+        for document in documents(path):
+            kubernetes_validate.validate(document, version, strict=True)
+    # It can say no.
+    document["dta"] = document.pop("data")
+    try:
+        kubernetes_validate.validate(document, version, strict=True)
+    except kubernetes_validate.ValidationError:
+        return
+    raise AssertionError("a ConfigMap with another field was taken")
+
+
+def the_container_is_a_server_that_starts():
+    (deployment,) = [d for d in documents(IMAGE / "kubernetes/mirror.yaml") if d["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    with tempfile.TemporaryDirectory() as folder:
+        secret = Path(folder) / "secret"
+        secret.write_text("s" * 40 + "\n")
+        secret.chmod(0o440)
+        named = "mirror.secret_file=/run/secrets/crtmpserver/secret"
+        words = [a.replace(named, f"mirror.secret_file={secret}") for a in container["args"]]
+        assert words != container["args"]
+        said = run(MIRROR, "check", *words)
+    for key in ["rtmp://master.example.org", "cluster.host by --set"]:
+        assert key in said, said
+    listen = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert listen == {"rtmp": 1935, "http": 8080}
+    assert pod["terminationGracePeriodSeconds"] > container["lifecycle"]["preStop"]["sleep"]["seconds"] + 5
+
+
+TESTS = [
+    cloud_init_takes_the_user_data,
+    the_user_data_makes_a_server_that_starts,
+    the_user_data_speaks_of_what_the_packages_have,
+    terraform_reads_its_files,
+    terraform_would_format_them_so,
+    heat_finds_what_its_template_names,
+    the_alarms_ask_for_metrics_that_there_are,
+    kubernetes_takes_its_manifests,
+    the_container_is_a_server_that_starts,
+]
+
+
+def main():
+    passed = failed = skipped = 0
+    for test in TESTS:
+        name = f"test scale_out::{test.__name__} ..."
+        try:
+            test()
+        except Skip as why:
+            skipped += 1
+            print(name, f"ignored, {why}")
+        except Exception as why:  # a test that fails must not hide the others
+            failed += 1
+            print(f"{type(why).__name__}: {why}")
+            print(name, "FAILED")
+        else:
+            passed += 1
+            print(name, "ok")
+    word = "FAILED" if failed else "ok"
+    print(f"test result: {word}. {passed} passed; {failed} failed; {skipped} ignored")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
