@@ -103,6 +103,36 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     cluster.mirrors.pop();
   });
 
+  it('is led away from a mirror that is drained before it ends, without a gap', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    const url = site.page(cluster.stream, [spare.url, cluster.mirrors[0].url]);
+    await at(url, async (page) => {
+      await plays(page);
+      assert.equal(await spare.viewers('flv'), 1);
+      const drained = Date.now();
+      spare.ctl('drain', '--deadline', '60s');
+      const moved = await until('pictures of another mirror', async () => {
+        const f = await figures(page);
+        assert.ok(f.shown && f.ready >= 2, 'there is a picture all the time');
+        assert.equal(f.state, 'playing', 'nobody has to be told');
+        return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
+      });
+      console.log(`# drained: seen after ${Date.now() - drained} ms`);
+      assert.ok(Date.now() - drained < 3000);
+      assert.ok(moved.time > 0);
+      assert.equal((await told(page, 'switch'))[0].why, 'drain');
+    });
+    await until('nobody watches there', async () => (await spare.viewers('flv')) === 0);
+    // Who comes now is sent on.
+    await at(url, async (page) => {
+      assert.equal((await plays(page)).stats.host, cluster.mirrors[0].url);
+      assert.equal((await told(page, 'connectfailed'))[0].why, 'busy');
+    });
+    await spare.kill();
+    cluster.mirrors.pop();
+  });
+
   it('stays while the stream waits for its source, says so, and goes on', () =>
     at('/watch/live/event', async (page) => {
       const was = await plays(page);

@@ -128,6 +128,13 @@ export class Server {
     });
   }
 
+  /** `crtmpserver ctl` on it. */
+  ctl(...verb) {
+    const done = spawnSync(binary, ['ctl', '--socket', this.control, ...verb], { encoding: 'utf8' });
+    if (done.status !== 0) throw new Error(`ctl ${verb.join(' ')}: ${done.stderr}`);
+    return done.stdout;
+  }
+
   kill() {
     return this.process.kill();
   }
