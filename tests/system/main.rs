@@ -15,8 +15,10 @@ mod cluster;
 mod control;
 mod daemon;
 mod foreign;
+mod hosts;
 mod login;
 mod media;
+mod network;
 mod process;
 mod programs;
 mod reload;
@@ -38,6 +40,8 @@ const RTMPDUMP: &str = "rtmpdump";
 const GSTREAMER: &str = "gst-launch-1.0";
 const NGINX: &str = "nginx";
 const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+/// Stands for the right to make network namespaces.
+const NAMESPACES: &str = "a network namespace";
 /// Stands for the path of the newer ffmpeg.
 const NEWER_FFMPEG: &str = "newer ffmpeg";
 
@@ -203,6 +207,21 @@ const TESTS: &[Test] = &[
         cluster::nginx_pulls_from_us,
     ),
     (
+        "hosts::nginx_passes_on_the_masters_list",
+        &[NGINX],
+        hosts::nginx_passes_on_the_masters_list,
+    ),
+    (
+        "hosts::an_operator_drains_a_mirror",
+        &[FFMPEG],
+        hosts::an_operator_drains_a_mirror,
+    ),
+    (
+        "network::machines_list_each_other",
+        &[NAMESPACES],
+        network::machines_list_each_other,
+    ),
+    (
         "control::an_operator_sees_and_ends_them",
         &[FFMPEG],
         control::an_operator_sees_and_ends_them,
@@ -272,6 +291,7 @@ fn main() {
                 }
                 for program in needs {
                     let there = match *program {
+                        NAMESPACES => network::namespaces(),
                         NEWER_FFMPEG => present(&newer_ffmpeg()),
                         other => present(other),
                     };

@@ -150,10 +150,7 @@ rtmp {{
 "
         ),
     );
-    let mut command = Command::new("nginx");
-    if !present("nginx") || Path::new("/usr/sbin/nginx").exists() {
-        command = Command::new("/usr/sbin/nginx");
-    }
+    let mut command = nginx_program();
     command
         .arg("-p")
         .arg(world.path(""))
@@ -162,6 +159,16 @@ rtmp {{
     let process = world.start("nginx", &mut command);
     wait_port(port);
     process
+}
+
+/// Where Debian has it, which is in no user's path.
+pub(crate) fn nginx_program() -> Command {
+    let usual = Path::new("/usr/sbin/nginx");
+    Command::new(if usual.exists() {
+        usual
+    } else {
+        Path::new("nginx")
+    })
 }
 
 /// 4 s of HEVC or AV1 with AAC, a key frame each 25 pictures, in Enhanced RTMP's FLV.

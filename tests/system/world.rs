@@ -257,13 +257,18 @@ pub(crate) fn wait_port(port: u16) {
 
 /// A plain HTTP/1.1 GET: status and body.
 pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&local(port), Duration::from_secs(5)).ok()?;
+    get_at(local(port), path)
+}
+
+/// The same from another address.
+pub(crate) fn get_at(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .ok()?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )
     .ok()?;
     let mut answer = Vec::new();
