@@ -13,10 +13,14 @@ pub mod codec;
 pub mod control;
 #[path = "../src/flv/mod.rs"]
 pub mod flv;
+#[path = "../src/hls/mod.rs"]
+pub mod hls;
 #[path = "../src/limits.rs"]
 pub mod limits;
 #[path = "../src/media.rs"]
 pub mod media;
+#[path = "../src/mp4/mod.rs"]
+pub mod mp4;
 #[path = "../src/relay/mod.rs"]
 pub mod relay;
 #[path = "../src/rtmp/mod.rs"]

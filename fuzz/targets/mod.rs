@@ -5,6 +5,7 @@ mod chunk;
 mod client;
 mod control;
 mod formats;
+mod packager;
 mod sessions;
 mod values;
 
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("server_session", sessions::server_bytes),
     ("server_ops", sessions::server_ops),
     ("client_session", client::client_bytes),
+    ("packager", packager::packager),
 ];
 
 /// Runs the target called `name`.

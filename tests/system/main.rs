@@ -15,6 +15,7 @@ mod cluster;
 mod control;
 mod daemon;
 mod foreign;
+mod hls;
 mod hosts;
 mod login;
 mod media;
@@ -44,6 +45,8 @@ const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 const NAMESPACES: &str = "a network namespace";
 /// Stands for the path of the newer ffmpeg.
 const NEWER_FFMPEG: &str = "newer ffmpeg";
+/// Stands for the path of a python that has the m3u8 package.
+const M3U8: &str = "python with m3u8";
 
 const TESTS: &[Test] = &[
     (
@@ -227,6 +230,57 @@ const TESTS: &[Test] = &[
         control::an_operator_sees_and_ends_them,
     ),
     (
+        "hls::ffmpeg_and_gstreamer_play_it",
+        &[FFMPEG, GSTREAMER],
+        hls::ffmpeg_and_gstreamer_play_it,
+    ),
+    (
+        "hls::independent_parsers_agree",
+        &[FFMPEG, M3U8],
+        hls::independent_parsers_agree,
+    ),
+    (
+        "hls::answers_are_for_caches_and_pages",
+        &[FFMPEG],
+        hls::answers_are_for_caches_and_pages,
+    ),
+    (
+        "hls::mirrors::whenever_they_began",
+        &[FFMPEG],
+        hls::mirrors::whenever_they_began,
+    ),
+    (
+        "hls::mirrors::through_epochs",
+        &[FFMPEG],
+        hls::mirrors::through_epochs,
+    ),
+    (
+        "hls::mirrors::a_player_may_change_mirrors",
+        &[FFMPEG],
+        hls::mirrors::a_player_may_change_mirrors,
+    ),
+    ("hls::hevc", &[FFMPEG, NEWER_FFMPEG], hls::hevc),
+    (
+        "hls::av1_and_opus",
+        &[FFMPEG, NEWER_FFMPEG],
+        hls::av1_and_opus,
+    ),
+    (
+        "hls::mirrors::sound_alone",
+        &[FFMPEG],
+        hls::mirrors::sound_alone,
+    ),
+    (
+        "hls::a_thousand_players",
+        &[FFMPEG],
+        hls::a_thousand_players,
+    ),
+    (
+        "hls::a_mirror_without_its_master_cannot_know",
+        &[],
+        hls::a_mirror_without_its_master_cannot_know,
+    ),
+    (
         "survive::the_master_is_killed_and_restarted",
         &[FFMPEG],
         survive::the_master_is_killed_and_restarted,
@@ -293,6 +347,7 @@ fn main() {
                     let there = match *program {
                         NAMESPACES => network::namespaces(),
                         NEWER_FFMPEG => present(&newer_ffmpeg()),
+                        M3U8 => present(&hls::parser()),
                         other => present(other),
                     };
                     if !there {

@@ -220,6 +220,23 @@ pub(crate) fn make_enhanced(world: &World, codec: &str) -> PathBuf {
     file
 }
 
+/// 16 s of AV1 with Opus, a key frame each 25 pictures: ffmpeg cannot send such a file in a loop.
+pub(crate) fn make_opus(world: &World) -> PathBuf {
+    let file = world.path("opus.flv");
+    let mut command = Command::new(newer_ffmpeg());
+    command
+        .args(["-hide_banner", "-y"])
+        .args(["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=16"])
+        .args(["-f", "lavfi", "-i", "sine=440:r=48000:d=16"])
+        .args(["-pix_fmt", "yuv420p", "-c:v", "libaom-av1"])
+        .args(["-cpu-used", "8", "-lag-in-frames", "0", "-g", "25"])
+        .args(["-c:a", "libopus", "-b:a", "64k", "-f", "flv"])
+        .arg(&file);
+    let made = world.run("make", &mut command, Duration::from_secs(120));
+    assert!(made.status.success(), "no file with Opus:\n{}", made.err);
+    file
+}
+
 /// librtmp publishes a file in real time, by GStreamer's older element; `location` has librtmp's options.
 pub(crate) fn librtmp_publish(world: &World, name: &str, file: &Path, location: &str) -> Process {
     let shim = world.path("librtmp-nul.so");

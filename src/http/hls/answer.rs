@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 
@@ -70,14 +70,9 @@ pub(in crate::http) async fn answer(
     set(&mut response, CROSS_ORIGIN, "cross-origin");
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if request.method == Method::Head {
-        let length = match response.headers().get(header::CONTENT_LENGTH) {
-            Some(length) => length.clone(),
-            None => HeaderValue::from_static("0"),
-        };
+        let length = response.body().size_hint().exact().unwrap_or_default();
         *response.body_mut() = Body::empty();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length);
+        set(&mut response, header::CONTENT_LENGTH, &length.to_string());
     }
     response
 }
@@ -170,7 +165,8 @@ async fn segments(live: &Live) -> Result<(Vec<Arc<Segment>>, bool), Box<Response
     let ready = |state: &State| {
         let listed = state.window.listed();
         let settled = !listed.is_empty() || state.over || is_hopeless(state);
-        settled.then(|| (listed, state.over, state.trouble.clone()))
+        // What the log holds makes several at once.
+        (settled && state.caught_up).then(|| (listed, state.over, state.trouble.clone()))
     };
     let Some((listed, over, trouble)) = live.until(HLS_FIRST_WAIT, ready).await else {
         let mut late = refusal(

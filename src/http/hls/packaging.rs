@@ -52,6 +52,7 @@ impl Drop for Listed {
         figures.streams.dec();
         let mut state = live.lock();
         state.over = true;
+        state.caught_up = true;
         state.viewers.clear();
         figures.bytes.dec_by(signed(state.window.bytes()));
         drop(state);
