@@ -24,7 +24,7 @@ pub enum Cloud {
     /// Never.
     #[default]
     Silent,
-    /// At [`USUAL`], when this end of the connection to the master is a private address.
+    /// At 169.254.169.254, where clouds have it, when this end of the connection to the master is a private address.
     Usual,
     /// At this `host:port`.
     At(String),

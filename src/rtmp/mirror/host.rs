@@ -12,7 +12,7 @@ use crate::amf::Value;
 
 /// Command of both sides: [`Hosts`]. Transaction 0, so that a side that does not know it stays silent.
 pub const HOSTS: &str = "crtmpHosts";
-/// The largest [`Host::weight`].
+/// The largest [`Load::weight`].
 pub const MAX_WEIGHT: u16 = 1000;
 /// Hosts in one message.
 pub const MAX_HOSTS_TOLD: usize = 100;
