@@ -231,7 +231,12 @@ def the_container_is_a_server_that_starts():
         assert key in said, said
     listen = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert listen == {"rtmp": 1935, "http": 8080}
-    assert pod["terminationGracePeriodSeconds"] > container["lifecycle"]["preStop"]["sleep"]["seconds"] + 5
+    drain = container["lifecycle"]["preStop"]["exec"]["command"]
+    [deadline] = [w.removeprefix("--deadline=") for w in drain if w.startswith("--deadline=")]
+    assert pod["terminationGracePeriodSeconds"] > int(deadline.removesuffix("s")) + 5
+    # The program knows these words: without a server it gets as far as looking for one.
+    tried = subprocess.run([MIRROR, *drain[1:], "--socket=/nowhere"], capture_output=True, text=True)
+    assert tried.returncode not in (0, 2) and "/nowhere" in tried.stderr, tried
 
 
 TESTS = [
