@@ -13,6 +13,8 @@ pub mod codec;
 pub mod control;
 #[path = "../src/flv/mod.rs"]
 pub mod flv;
+#[path = "../src/calendar.rs"]
+pub mod calendar;
 #[path = "../src/hls/mod.rs"]
 pub mod hls;
 #[path = "../src/limits.rs"]

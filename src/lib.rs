@@ -10,7 +10,7 @@
 //! ```
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
-//! [`wire`] checked readers, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
+//! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
 //! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
@@ -29,6 +29,7 @@
 pub mod amf;
 pub mod auth;
 pub mod bridge;
+pub mod calendar;
 pub mod cli;
 pub mod cluster;
 pub mod codec;

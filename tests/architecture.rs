@@ -27,11 +27,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     // formats and protocol: bytes in, values out
     ("wire", &[]),
     ("limits", &[]),
+    ("calendar", &[]),
     ("amf", &["wire", "limits"]),
     ("codec", &["wire", "limits", "media"]),
     ("flv", &["wire", "limits", "amf", "codec"]),
     ("mp4", &["wire"]),
-    ("hls", &[]),
+    ("hls", &["calendar"]),
     ("rtmp", &["wire", "limits", "amf", "codec", "flv"]),
     // relay: frames, streams, cursors
     ("media", &["limits"]),
@@ -44,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // drivers: sockets and timers; of each other they know only what is named here
-    ("cluster", &["relay", "rtmp", "media", "limits"]),
+    ("cluster", &["relay", "rtmp", "media", "limits", "calendar"]),
     (
         "rtmp_client",
         &["rtmp", "amf", "wire", "limits", "system", "telemetry"],

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::Segment;
+use crate::calendar::push_rfc3339_ms;
 
 /// The MIME type of playlists.
 pub const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";
@@ -48,7 +49,7 @@ pub fn media(segments: &[Arc<Segment>], over: bool) -> String {
             let _ = writeln!(out, "#EXT-X-MAP:URI=\"{}\"", segment.init.name);
         }
         out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-        push_date(&mut out, segment.date);
+        push_rfc3339_ms(&mut out, segment.date);
         let _ = write!(
             out,
             "\n#EXTINF:{}.{:03},\n{}\n",
@@ -141,34 +142,4 @@ fn frame_rate(segments: &[Arc<Segment>]) -> Option<u64> {
     let pictures: u64 = segments.iter().map(|s| u64::from(s.pictures)).sum();
     let ms: u64 = segments.iter().map(|s| s.duration).sum();
     (pictures > 0 && ms > 0).then(|| pictures.saturating_mul(1_000_000) / ms)
-}
-
-/// As ISO 8601 has it, in UTC with milliseconds.
-fn push_date(out: &mut String, unix_ms: u64) {
-    let (seconds, ms) = (unix_ms / 1000, unix_ms % 1000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
-    );
-}
-
-/// Year, month and day, so many days after 1 January 1970, in the Gregorian calendar. The year is
-/// counted from March, so that the leap day is its last and the months' lengths repeat by five.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097; // days of 400 years
-    let since = days.saturating_add(719_468); // from 1 March of year 0
-    let (era, day) = (since / ERA, since % ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (era * 400 + year + next, month, day)
 }
