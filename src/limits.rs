@@ -211,6 +211,9 @@ pub const MAX_SHOWN_SENTENCE: usize = 1024;
 pub const MAX_MIRRORS: usize = 4096;
 /// Mirrors with figures of their own on the page of metrics; the sums count all.
 pub const MAX_MIRRORS_MEASURED: usize = 500;
+/// News of the hosts that are kept for mirrors that have not taken them yet, bytes; one that is farther
+/// behind is told the whole list again.
+pub const MAX_HOST_NEWS: usize = 1 << 20;
 /// How long the cloud may take to tell a mirror its public address.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// An answer of the cloud's metadata service, bytes; an address has at most 39.

@@ -4,9 +4,14 @@ use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::address::{self, Rules};
 use super::list::{self, Page};
-use super::{Capacity, Cluster, Drain, Link, Membership, Place, Refusal, State, Told, Toward};
+use super::table::Toward;
+use super::{
+    Capacity, Cluster, Drain, Encode, Link, Membership, Place, Reader, Refusal, State, Told,
+};
 use crate::rtmp::mirror::host::{Announcement, Host, HostState, Hosts, Load, Urls};
 
 /// What a server is to the public.
@@ -86,14 +91,14 @@ impl Cluster {
         self.gate.set_sent(sent_kbit);
         let mut state = self.lock();
         if state.table.tick(now) {
-            Self::wake(&state);
+            Self::ring(&state);
         }
         self.refresh(&mut state);
     }
 
     fn refresh(&self, state: &mut State) {
         if state.refresh_own(&self.id, self.gate.load()) {
-            Self::wake(state);
+            Self::ring(state);
         }
     }
 
@@ -271,10 +276,25 @@ impl Cluster {
         self.gate.load()
     }
 
-    /// One message of what is new to somebody who was told up to there; there may be more.
+    /// One message of what is new to the master, which was told up to there; there may be more. Changes of
+    /// load alone are left out unless `loads`.
     #[must_use]
-    pub fn news(&self, told: &mut Told, toward: Toward, loads: bool) -> Option<Hosts> {
-        self.lock().table.news(told, toward, loads)
+    pub fn news(&self, told: &mut Told, loads: bool) -> Option<Hosts> {
+        self.lock().table.news(told, Toward::Master, loads)
+    }
+
+    /// One message for a mirror that was told up to there; there may be more. The bytes are the same for
+    /// all mirrors, made when the first of them asks.
+    pub fn part(&self, reader: &mut Reader, now: Instant, encode: Encode) -> Option<Bytes> {
+        let state = &mut *self.lock();
+        state.board.part(&mut state.table, reader, now, encode)
+    }
+
+    /// When to ask for the next one.
+    #[must_use]
+    pub fn part_due(&self, now: Instant) -> Instant {
+        let state = self.lock();
+        state.board.due(&state.table, now)
     }
 
     /// What the master tells of the hosts. Nothing of it changes what comes from below.
@@ -283,7 +303,7 @@ impl Cluster {
         let master = state.above.last().cloned();
         let (urgent, placed) = state.table.take(told, master.as_deref(), now);
         if urgent {
-            Self::wake(&state);
+            Self::ring(&state);
         }
         if let Some(placed) = placed
             && state.placed.as_ref() != Some(&placed)
@@ -334,7 +354,7 @@ impl Membership {
             }
         }
         if urgent {
-            Cluster::wake(&state);
+            Cluster::ring(&state);
         }
         objection
     }

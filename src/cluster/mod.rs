@@ -13,6 +13,7 @@
 //! ```
 
 pub mod address;
+mod board;
 mod gate;
 mod hosts;
 pub mod list;
@@ -23,7 +24,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -31,10 +32,11 @@ use crate::limits::MAX_MIRRORS;
 use crate::relay::Wake;
 use crate::rtmp::mirror::host::Urls;
 
+pub use board::{Encode, Reader};
 pub use gate::{Capacity, Drain, Gate, Place, Refusal};
 pub use hosts::{Refused, Standing};
 pub use metrics::HostFigures;
-pub use table::{Told, Toward};
+pub use table::Told;
 
 /// The state of a mirror's link to its master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +91,17 @@ struct State {
     /// The address by which the master lists this server.
     placed: Option<Urls>,
     table: table::Table,
-    wakers: Vec<(u64, Arc<dyn Wake>)>,
-    /// Numbers of wakers and memberships.
+    board: board::Board,
+    watchers: Vec<Watcher>,
+    /// Numbers of watchers and memberships.
     next: u64,
+}
+
+struct Watcher {
+    key: u64,
+    waker: Arc<dyn Wake>,
+    /// It was rung for the hosts, and has not looked at them yet.
+    rung: Arc<AtomicBool>,
 }
 
 /// [`MAX_MIRRORS`] are connected.
@@ -131,7 +141,8 @@ impl Cluster {
                 standing: Standing::default(),
                 placed: None,
                 table: table::Table::default(),
-                wakers: Vec::new(),
+                board: board::Board::default(),
+                watchers: Vec::new(),
                 next: 0,
             }),
         })
@@ -185,8 +196,18 @@ impl Cluster {
     }
 
     fn wake(state: &State) {
-        for (_, waker) in &state.wakers {
-            waker.wake();
+        for watcher in &state.watchers {
+            watcher.waker.wake();
+        }
+    }
+
+    /// There is news of the hosts. Whoever was told so and has not looked yet is not told again: while a
+    /// thousand mirrors come, each of them would hear of every other one.
+    fn ring(state: &State) {
+        for watcher in &state.watchers {
+            if !watcher.rung.swap(true, Ordering::AcqRel) {
+                watcher.waker.wake();
+            }
         }
     }
 
@@ -245,9 +266,11 @@ impl Cluster {
             return Err(Full);
         }
         let number = state.number();
-        state.mirrors.insert(id.to_owned(), (number, mirror));
-        // Of those that it takes the place of, its older connection learns so.
-        Self::wake(&state);
+        let before = state.mirrors.insert(id.to_owned(), (number, mirror));
+        if before.is_some() {
+            // Its older connection learns that another one has its place.
+            Self::wake(&state);
+        }
         Ok(Membership {
             cluster: Arc::clone(self),
             id: id.to_owned(),
@@ -263,14 +286,21 @@ impl Cluster {
         pairs.map(|(id, (_, m))| (id.clone(), m.clone())).collect()
     }
 
-    /// Wakes `waker` at each change until the guard is dropped.
+    /// Wakes `waker` at each change until the guard is dropped; of those of the hosts once until
+    /// [`Watch::looks`].
     pub fn watch(self: &Arc<Self>, waker: Arc<dyn Wake>) -> Watch {
         let mut state = self.lock();
         let key = state.number();
-        state.wakers.push((key, waker));
+        let rung = Arc::new(AtomicBool::new(false));
+        state.watchers.push(Watcher {
+            key,
+            waker,
+            rung: Arc::clone(&rung),
+        });
         Watch {
             cluster: Arc::clone(self),
             key,
+            rung,
         }
     }
 }
@@ -302,7 +332,7 @@ impl Drop for Membership {
             state.mirrors.remove(&self.id);
         }
         if state.table.drop_via(self.number) {
-            Cluster::wake(&state);
+            Cluster::ring(&state);
         }
     }
 }
@@ -311,10 +341,19 @@ impl Drop for Membership {
 pub struct Watch {
     cluster: Arc<Cluster>,
     key: u64,
+    rung: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// To be called before a look at the hosts: what changes from here on rings again.
+    pub fn looks(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.cluster.lock().wakers.retain(|(k, _)| *k != self.key);
+        let mut state = self.cluster.lock();
+        state.watchers.retain(|watcher| watcher.key != self.key);
     }
 }

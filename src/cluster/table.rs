@@ -28,7 +28,7 @@ pub struct Told {
 
 /// Whom to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Toward {
+pub(super) enum Toward {
     /// The master: the hosts below this server.
     Master,
     /// A mirror: all hosts.
@@ -69,6 +69,8 @@ struct Row {
     urgent: u64,
     /// The number of the last change.
     version: u64,
+    /// The number of the change that [`Table::loads`] gave last.
+    shown: u64,
 }
 
 /// Who left, with the number of that change.
@@ -143,9 +145,11 @@ impl Table {
             below: is_below,
             urgent: version,
             version,
+            shown: 0,
         };
         if let Some(old) = self.rows.remove(id) {
             self.by_version.remove(&old.version);
+            row.shown = old.shown;
             if urgent {
                 self.by_urgent.remove(&old.urgent);
             } else {
@@ -293,6 +297,40 @@ impl Table {
             self.above.remove(id);
         }
         self.refresh_all(ids)
+    }
+
+    /// Hosts that have changed since they were given here last, at most `most` of them, in turn: the one
+    /// behind `turn` is the first.
+    pub(super) fn loads(&mut self, turn: &mut String, most: usize) -> Vec<Host> {
+        let is_new = |row: &&Row| row.version > row.shown && !row.host.urls.is_empty();
+        let behind = (Bound::Excluded(turn.as_str()), Bound::Unbounded);
+        let rest = self.rows.range::<str, _>(behind).map(|(_, row)| row);
+        let start = (Bound::Unbounded, Bound::Included(turn.as_str()));
+        let start = self.rows.range::<str, _>(start).map(|(_, row)| row);
+        let hosts: Vec<Host> = rest
+            .chain(start)
+            .filter(is_new)
+            .take(most)
+            .map(|row| row.host.clone())
+            .collect();
+        for host in &hosts {
+            if let Some(row) = self.rows.get_mut(&host.id) {
+                row.shown = row.version;
+            }
+        }
+        if let Some(last) = hosts.last() {
+            turn.clone_from(&last.id);
+        }
+        hosts
+    }
+
+    /// Whether there is something for a mirror that was told up to there, loads apart.
+    pub(super) fn has_news(&self, told: &Told) -> bool {
+        let behind = (Bound::Excluded(told.urgent), Bound::Unbounded);
+        let left = self.gone.ids.back();
+        !told.whole
+            || left.is_some_and(|(version, _)| *version > told.gone)
+            || self.by_urgent.range(behind).next().is_some()
     }
 
     /// One message of what is new to somebody; `None` when nothing is. Changes of load alone are left out

@@ -36,7 +36,7 @@ impl Wake for Bell {
 /// Cares for drains for ever; `over` becomes true when the server should end behind one.
 pub(super) async fn care(parts: Parts, shards: Arc<Shards>, over: watch::Sender<bool>) {
     let bell = Arc::new(Bell(Notify::new()));
-    let _watch = parts.cluster.watch(bell.clone());
+    let watch = parts.cluster.watch(bell.clone());
     let mut care = Care {
         parts,
         shards,
@@ -50,6 +50,7 @@ pub(super) async fn care(parts: Parts, shards: Arc<Shards>, over: watch::Sender<
         } else {
             bell.0.notified().await;
         }
+        watch.looks();
         care.turn(Instant::now()).await;
     }
 }

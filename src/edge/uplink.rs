@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::metadata::{Cloud, public_ip};
 use crate::cluster::address::wants_ip;
-use crate::cluster::{self, Cluster, Told, Toward};
+use crate::cluster::{self, Cluster, Told};
 use crate::relay::Wake;
 use crate::rtmp::mirror::host::{Announcement, HOSTS, Load};
 use crate::rtmp_client::Session;
@@ -46,7 +46,7 @@ pub(super) struct Uplink {
     /// Something changed.
     rung: bool,
     bell: Arc<Bell>,
-    _watch: cluster::Watch,
+    watch: cluster::Watch,
 }
 
 impl Uplink {
@@ -67,7 +67,7 @@ impl Uplink {
             asking: service
                 .map(|service| -> Asking { Box::pin(async move { public_ip(&service).await }) }),
             rung: false,
-            _watch: cluster.watch(bell.clone()),
+            watch: cluster.watch(bell.clone()),
             bell,
         }
     }
@@ -109,6 +109,7 @@ impl Uplink {
         if loads {
             self.loads = now.checked_add(LOADS).unwrap_or(now);
         }
+        self.watch.looks();
         let own = self.cluster.own();
         let own_is_news = match &self.said {
             None => true,
@@ -116,7 +117,7 @@ impl Uplink {
                 loads || *announcement != own.0 || load.state != own.1.state
             }
         };
-        let news = self.cluster.news(&mut self.told, Toward::Master, loads);
+        let news = self.cluster.news(&mut self.told, loads);
         // More of it goes with the next look.
         self.rung = self.told.is_behind(self.cluster.hosts_version());
         if news.is_none() && !own_is_news {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::connection::Connection;
 use crate::amf::{Value, object};
 use crate::auth::Identity;
-use crate::cluster::{self, Membership, Told, Toward};
+use crate::bridge::OUT_CHUNK_SIZE;
+use crate::cluster::{self, Membership, Reader};
 use crate::relay;
-use crate::rtmp::mirror::host::{HOSTS, Hosts};
+use crate::rtmp::mirror::host::Hosts;
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
@@ -27,17 +28,10 @@ const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 /// cut off, and no place to send viewers to.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Changes of the hosts that come faster than this are told together.
-const HOSTS_PAUSE: Duration = Duration::from_millis(500);
 /// Messages of hosts that are written in one go, and when the next ones follow.
 const HOSTS_AT_ONCE: usize = 2;
 /// See [`HOSTS_AT_ONCE`].
 const HOSTS_NEXT: Duration = Duration::from_millis(20);
-/// The hosts' loads are told this often,
-const LOADS: Duration = Duration::from_secs(1);
-/// or, when there are many, this often for each of them: so the loads that go out together grow with the
-/// number of mirrors, not with its square: a thousand mirrors take 50 kbit/s each.
-const LOADS_PER_HOST: Duration = Duration::from_millis(40);
 
 /// Between `connect` and the proof.
 pub(super) struct Login {
@@ -69,19 +63,15 @@ pub(super) struct Control {
     soonest: Instant,
     hosts: Option<Downlink>,
     _streams: relay::Watch,
-    _cluster: cluster::Watch,
+    watch: cluster::Watch,
     member: Membership,
 }
 
 /// What a mirror was told of the hosts, once it has shown that it understands.
 struct Downlink {
-    told: Told,
+    reader: Reader,
     /// When to look next.
     next: Instant,
-    /// Nothing before this.
-    soonest: Instant,
-    /// No load before this.
-    loads: Instant,
     /// When it told something last, and when it was last looked at.
     heard: Instant,
     looked: Instant,
@@ -173,7 +163,7 @@ impl Connection {
             soonest: Instant::now(),
             hosts: None,
             _streams: streams,
-            _cluster: cluster,
+            watch: cluster,
             member,
         }));
         self.announce(Instant::now());
@@ -189,10 +179,8 @@ impl Connection {
         };
         let objection = control.member.take_hosts(&told, self.peer.ip());
         let hosts = control.hosts.get_or_insert_with(|| Downlink {
-            told: Told::default(),
+            reader: Reader::default(),
             next: now,
-            soonest: now,
-            loads: now,
             heard: now,
             looked: now,
             objection: None,
@@ -212,9 +200,12 @@ impl Connection {
         self.tell_hosts(now);
     }
 
-    /// Tells a mirror the hosts that are new or gone at once, their loads now and then.
+    /// Tells a mirror the hosts that are new or gone at once, their loads in turn.
     pub(super) fn tell_hosts(&mut self, now: Instant) {
-        let Some(hosts) = self.control.as_mut().and_then(|c| c.hosts.as_mut()) else {
+        let Some(control) = self.control.as_mut() else {
+            return;
+        };
+        let Some(hosts) = control.hosts.as_mut() else {
             return;
         };
         // Each control connection is looked at with its heartbeat; after a longer pause it was this server
@@ -230,37 +221,27 @@ impl Connection {
                 format!("the mirror has told nothing for {} s", SILENCE.as_secs()),
             ));
         }
-        if now < hosts.soonest {
-            hosts.next = hosts.soonest;
+        let cluster = &self.server.cluster;
+        let due = cluster.part_due(now);
+        if now < hosts.next && now < due {
+            // It is not rung again until then, whatever changes.
+            hosts.next = hosts.next.min(due);
             return;
         }
-        let cluster = &self.server.cluster;
-        let later = |time| now.checked_add(time).unwrap_or(now);
-        let loads = now >= hosts.loads;
-        let mut more = true;
+        control.watch.looks();
         for _ in 0..HOSTS_AT_ONCE {
             // A whole list waits for the mirror to take it, part after part.
             if !self.outlet.has_room() {
                 break;
             }
-            let Some(news) = cluster.news(&mut hosts.told, Toward::Mirror, loads) else {
-                more = false;
-                break;
+            let encode = |hosts: &Hosts| hosts.message(OUT_CHUNK_SIZE);
+            let Some(part) = cluster.part(&mut hosts.reader, now, encode) else {
+                hosts.next = cluster.part_due(now);
+                return;
             };
-            self.machine.call(HOSTS, vec![news.to_value()]);
+            self.outlet.control(part);
         }
-        if more {
-            hosts.soonest = later(HOSTS_NEXT);
-            hosts.next = hosts.soonest;
-            return;
-        }
-        hosts.soonest = later(HOSTS_PAUSE);
-        if loads {
-            // Each load goes to every mirror: with many of them it is told less often.
-            let count = u32::try_from(cluster.host_count()).unwrap_or(u32::MAX);
-            hosts.loads = later(LOADS.max(LOADS_PER_HOST.saturating_mul(count)));
-        }
-        hosts.next = hosts.loads;
+        hosts.next = now.checked_add(HOSTS_NEXT).unwrap_or(now);
     }
 
     /// Tells a mirror the streams when they changed, and that the master lives.

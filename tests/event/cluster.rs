@@ -3,26 +3,22 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crtmpserver::auth::{Networks, Secret};
 use crtmpserver::config::Role;
 use crtmpserver::limits::Limits;
-use crtmpserver::rtmp::client::Event;
-use crtmpserver::rtmp::mirror::host::{Announcement, HOSTS, Host, Hosts, Load, MAX_WEIGHT, Urls};
+use crtmpserver::rtmp::client::{ClientConfig, Event};
+use crtmpserver::rtmp::mirror::host::{Announcement, HOSTS, Host, Hosts, Load, MAX_WEIGHT};
 use crtmpserver::rtmp::mirror::{self, Hello, Welcome};
 use crtmpserver::rtmp_client::{Ended, Session};
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::world::*;
 
 /// `/cluster.json` of a server.
-async fn list(server: &Running) -> Value {
+pub(crate) async fn list(server: &Running) -> Value {
     let answer = server.get("/cluster.json").await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -57,36 +53,52 @@ async fn lists(server: &Running, of: &[&Running]) {
 }
 
 /// A master whose pages this machine may read.
-fn master(folder: &Path) -> Running {
+pub(crate) fn master(folder: &Path) -> Running {
     let mut settings = settings(Role::Master, folder);
     settings.play.networks = Networks::loopback();
     Running::start(settings)
 }
 
 /// A mirror as the protocol has it, and nothing more.
-struct Mirror {
-    number: u32,
+pub(crate) struct Mirror {
     session: Session,
     /// Everything that it was told, put together.
-    hosts: BTreeMap<String, Host>,
-    whole: bool,
-    messages: usize,
-    hosts_told: usize,
+    pub(crate) hosts: BTreeMap<String, Host>,
+    pub(crate) messages: usize,
+    pub(crate) hosts_told: usize,
+}
+
+/// What a mirror says of itself.
+pub(crate) fn announcing(announcement: Announcement, load: Load) -> Hosts {
+    Hosts {
+        own: Some((announcement, load)),
+        ..Hosts::default()
+    }
+}
+
+/// How a mirror begins.
+pub(crate) fn hello(address: SocketAddr, number: u32) -> (Hello, ClientConfig) {
+    let mut random = [0x5a; 16];
+    random[..4].copy_from_slice(&number.to_be_bytes());
+    let hello = Hello {
+        id: mirror::new_id(random),
+        nonce: mirror::new_id([2; 16]),
+    };
+    let mut config = client(address, "live", false);
+    config.limits = patient(config.limits);
+    config
+        .extra
+        .push((mirror::FIELD.to_owned(), hello.to_value()));
+    (hello, config)
 }
 
 impl Mirror {
-    async fn join(address: SocketAddr, secret: &Secret, number: u32) -> Result<Self, Ended> {
-        let mut random = [0x5a; 16];
-        random[..4].copy_from_slice(&number.to_be_bytes());
-        let hello = Hello {
-            id: mirror::new_id(random),
-            nonce: mirror::new_id([2; 16]),
-        };
-        let mut config = client(address, "live", false);
-        config.limits = patient(config.limits);
-        config
-            .extra
-            .push((mirror::FIELD.to_owned(), hello.to_value()));
+    pub(crate) async fn join(
+        address: SocketAddr,
+        secret: &Secret,
+        number: u32,
+    ) -> Result<Self, Ended> {
+        let (hello, config) = hello(address, number);
         let mut session = Session::dial(&address.to_string(), config).await?;
         let nonce = loop {
             if let Event::Connected { info, .. } = session.next().await? {
@@ -104,35 +116,20 @@ impl Mirror {
             }
         }
         Ok(Self {
-            number,
             session,
             hosts: BTreeMap::new(),
-            whole: false,
             messages: 0,
             hosts_told: 0,
         })
     }
 
-    /// Of the present release, in the test of many.
-    fn is_new(&self) -> bool {
-        self.number.is_multiple_of(5)
-    }
-
-    fn announce(&mut self, announcement: Announcement, load: Load) {
-        self.tell(announcement, load, Vec::new());
-    }
-
-    fn tell(&mut self, announcement: Announcement, load: Load, hosts: Vec<Host>) {
-        let told = Hosts {
-            own: Some((announcement, load)),
-            hosts,
-            ..Hosts::default()
-        };
+    pub(crate) fn announce(&mut self, announcement: Announcement, load: Load) {
+        let told = announcing(announcement, load);
         self.session.machine().notice(HOSTS, vec![told.to_value()]);
     }
 
     /// Listens for ever.
-    async fn listen(&mut self) -> Ended {
+    pub(crate) async fn listen(&mut self) -> Ended {
         loop {
             let event = match self.session.next().await {
                 Ok(event) => event,
@@ -150,7 +147,6 @@ impl Mirror {
             if told.start {
                 self.hosts.clear();
             }
-            self.whole |= told.whole;
             for id in &told.gone {
                 self.hosts.remove(id);
             }
@@ -171,7 +167,7 @@ impl Mirror {
 }
 
 /// A thousand of them on one machine that builds something beside: what must not matter takes long.
-fn patient(limits: Limits) -> Limits {
+pub(crate) fn patient(limits: Limits) -> Limits {
     let long = Duration::from_secs(120);
     Limits {
         handshake_timeout: long,
@@ -183,7 +179,7 @@ fn patient(limits: Limits) -> Limits {
     }
 }
 
-fn ports_of(number: u32) -> Announcement {
+pub(crate) fn ports_of(number: u32) -> Announcement {
     Announcement {
         host: format!("m{number}.example.org"),
         rtmp: Some(1935),
@@ -192,21 +188,7 @@ fn ports_of(number: u32) -> Announcement {
     }
 }
 
-/// A host that a mirror passes on.
-fn host_behind(number: u32) -> Host {
-    let mut id = [0xb5; 16];
-    id[..4].copy_from_slice(&number.to_be_bytes());
-    Host {
-        id: mirror::new_id(id),
-        urls: Urls {
-            http: Some(format!("http://m{number}.example.org:8080")),
-            ..Urls::default()
-        },
-        load: Load::default(),
-    }
-}
-
-fn secret(folder: &Path) -> Secret {
+pub(crate) fn secret(folder: &Path) -> Secret {
     Secret::read(&folder.join("secret")).unwrap().0
 }
 
@@ -323,96 +305,4 @@ async fn only_what_the_master_allows_is_listed() {
     good.announce(ports_of(1), Load::default());
     good.listen_until("listed", |m| !m.hosts.is_empty()).await;
     assert_eq!(good.hosts.len(), 1, "{:?}", good.hosts);
-}
-
-/// A thousand mirrors of one master, and a thousand hosts: each fifth mirror announces itself and four that
-/// are behind it, the others are of the release before. They come within seconds, whoever listens learns of
-/// all, and what they are told stays a list and its changes, not a list for each change.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_mirrors() {
-    const COUNT: u32 = 1000;
-    const NEW: u32 = COUNT / 5;
-    let folder = folder();
-    let mut settings = settings(Role::Master, folder.path());
-    settings.play.networks = Networks::loopback();
-    settings.limits = patient(settings.limits);
-    let master = Running::start(settings);
-    let secret = secret(folder.path());
-    let address = master.rtmp;
-    let places = Arc::new(Semaphore::new(32));
-    let mut joining = JoinSet::new();
-    for number in 0..COUNT {
-        let (secret, places) = (secret.clone(), places.clone());
-        joining.spawn(async move {
-            let _place = places.acquire_owned().await.unwrap();
-            let mut mirror = Mirror::join(address, &secret, number).await.unwrap();
-            if mirror.is_new() {
-                let behind = (1..5).map(|n| host_behind(number + n)).collect();
-                mirror.tell(ports_of(number), Load::default(), behind);
-            }
-            mirror
-        });
-    }
-    let mut listening = JoinSet::new();
-    let (over, _) = watch::channel(false);
-    let full = Arc::new(AtomicU32::new(0));
-    while let Some(mirror) = joining.join_next().await {
-        let mut mirror: Mirror = mirror.unwrap();
-        let (mut over, full) = (over.subscribe(), full.clone());
-        listening.spawn(async move {
-            let mut counted = false;
-            let mut turn = 0_u32;
-            loop {
-                tokio::select! {
-                    ended = timeout(Duration::from_millis(500), mirror.listen()) => {
-                        assert!(ended.is_err(), "{ended:?}");
-                    }
-                    _ = over.wait_for(|over| *over) => return mirror,
-                }
-                if !counted && mirror.hosts.len() == COUNT as usize {
-                    counted = true;
-                    full.fetch_add(1, Ordering::Relaxed);
-                }
-                if !mirror.is_new() {
-                    continue;
-                }
-                // Its load changes all the time.
-                turn += 1;
-                mirror.announce(
-                    ports_of(mirror.number),
-                    Load {
-                        weight: 100,
-                        viewers: turn,
-                        ..Load::default()
-                    },
-                );
-            }
-        });
-    }
-    let begin = Instant::now();
-    while full.load(Ordering::Relaxed) < NEW {
-        let known = full.load(Ordering::Relaxed);
-        assert!(begin.elapsed() < 15 * PATIENCE, "{known} know all others");
-        sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(
-        list(&master).await["hosts"].as_array().unwrap().len(),
-        COUNT as usize
-    );
-    over.send_replace(true);
-    let mut told = 0;
-    while let Some(mirror) = listening.join_next().await {
-        let mirror = mirror.unwrap();
-        assert_eq!(mirror.whole, mirror.is_new());
-        told += mirror.hosts_told;
-    }
-    // Each was told of each once, and of some loads.
-    let pairs = (NEW * COUNT) as usize;
-    assert!(told < 3 * pairs, "{told} hosts for {pairs} pairs");
-    // They go as they came.
-    let begin = Instant::now();
-    while !list(&master).await["hosts"].as_array().unwrap().is_empty() {
-        assert!(begin.elapsed() < PATIENCE);
-        sleep(Duration::from_millis(100)).await;
-    }
 }

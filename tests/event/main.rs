@@ -15,5 +15,6 @@ mod elsewhere;
 mod network;
 mod reload;
 mod survival;
+mod thousand;
 mod trust;
 mod world;

@@ -7,8 +7,13 @@
 
 use std::net::IpAddr;
 
+use bytes::{Bytes, BytesMut};
+
 use super::{VERSION, id_field, id_list};
 use crate::amf::Value;
+use crate::rtmp::chunk::{Envelope, write_payload};
+use crate::rtmp::command::Command;
+use crate::rtmp::message::kind;
 
 /// Command of both sides: [`Hosts`]. Transaction 0, so that a side that does not know it stays silent.
 pub const HOSTS: &str = "crtmpHosts";
@@ -23,6 +28,9 @@ pub const MAX_HOSTS_BYTES: usize = 32 * 1024;
 pub const MAX_GONE_TOLD: usize = 500;
 /// Bytes of a host's name, or of the template that it is made by: what DNS has room for.
 pub const MAX_HOST_NAME: usize = 253;
+/// The chunk stream of [`Hosts::message`]. Nothing else is written on it, as a writer that compresses
+/// headers does not see what goes past it.
+const CHUNK_STREAM: u32 = 7;
 /// Bytes of a base URL.
 const MAX_BASE: usize = 300;
 
@@ -178,6 +186,22 @@ impl Hosts {
             fields.push(("own".to_owned(), own_value(announcement, load)));
         }
         Value::Object(fields)
+    }
+
+    /// The command in one piece for every peer with this chunk size, whatever it was sent before.
+    #[must_use]
+    pub fn message(&self, chunk_size: u32) -> Bytes {
+        let call = Command::notice(HOSTS, vec![self.to_value()]);
+        let envelope = Envelope {
+            chunk_stream: CHUNK_STREAM,
+            kind: kind::COMMAND_AMF0,
+            timestamp: 0,
+            stream: 0,
+        };
+        let payload = call.encode(envelope.kind);
+        let mut out = BytesMut::with_capacity(payload.len().saturating_add(32));
+        write_payload(&mut out, chunk_size, &envelope, &payload);
+        out.freeze()
     }
 
     /// Reads the argument of [`HOSTS`]; entries that make no sense are left out.
@@ -464,8 +488,8 @@ mod tests {
             gone: vec![id('b'); MAX_GONE_TOLD + 1],
             ..whole()
         };
-        let call = crate::rtmp::command::Command::notice(HOSTS, vec![told.to_value()]);
-        let bytes = call.encode(crate::rtmp::message::kind::COMMAND_AMF0);
+        let call = Command::notice(HOSTS, vec![told.to_value()]);
+        let bytes = call.encode(kind::COMMAND_AMF0);
         // As many bytes as are allowed may be more than these hosts have.
         assert!(
             bytes.len() + MAX_HOSTS_BYTES < crate::limits::MAX_COMMAND + 100 * host('a').cost(),
@@ -477,8 +501,8 @@ mod tests {
             ..Hosts::default()
         };
         let of = |told: &Hosts| {
-            let call = crate::rtmp::command::Command::notice(HOSTS, vec![told.to_value()]);
-            call.encode(crate::rtmp::message::kind::COMMAND_AMF0).len()
+            let call = Command::notice(HOSTS, vec![told.to_value()]);
+            call.encode(kind::COMMAND_AMF0).len()
         };
         let cost = of(&one) - of(&Hosts::default());
         assert!(cost <= host('a').cost(), "{cost}");
