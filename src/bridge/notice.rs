@@ -36,10 +36,10 @@ pub fn waiting(waited: Duration) -> Bytes {
 /// The status code of [`moving`]. Ours goes to another server; others ignore what they do not know.
 pub const MOVE: &str = "NetStream.Play.Move";
 
-/// This server is about to go, and the viewer should go to another one within `left`; `redirect` is the base
-/// URL of one. As a status object.
+/// This server is about to go, and the viewer should go to another one within `left`, if it is known how much
+/// time there is; `redirect` is the base URL of one. As a status object.
 #[must_use]
-pub fn moving(redirect: Option<&str>, left: Duration) -> Value {
+pub fn moving(redirect: Option<&str>, left: Option<Duration>) -> Value {
     let mut fields: Vec<(String, Value)> = [
         ("level", Value::from("status")),
         ("code", MOVE.into()),
@@ -47,10 +47,13 @@ pub fn moving(redirect: Option<&str>, left: Duration) -> Value {
             "description",
             "This server is about to go. Please watch on another one.".into(),
         ),
-        ("left", left.as_secs_f64().floor().into()), // whole seconds
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
+    if let Some(left) = left {
+        let seconds = left.as_secs_f64().floor();
+        fields.push(("left".to_owned(), seconds.into()));
+    }
     if let Some(url) = redirect {
         fields.push(("redirect".to_owned(), url.into()));
     }

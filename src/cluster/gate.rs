@@ -2,7 +2,7 @@
 //! touched; it is the next one who is told to go elsewhere.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::rtmp::mirror::host::{HostState, Load, MAX_WEIGHT};
 
@@ -61,6 +61,14 @@ pub struct Drain {
     pub exit: bool,
 }
 
+impl Drain {
+    /// How much time is left.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> Duration {
+        self.deadline.saturating_duration_since(now)
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     capacity: Capacity,
@@ -70,6 +78,8 @@ struct State {
     /// What went out in the last second, kbit/s.
     sent: u32,
     drain: Option<Drain>,
+    /// The server that this one pulls from is about to go.
+    source_goes: bool,
     /// It was full, and has not become much emptier since.
     full: bool,
 }
@@ -176,6 +186,18 @@ impl Gate {
         self.lock().drain
     }
 
+    /// Whether the server that this one pulls from is about to go: then it is no place to come to, but
+    /// whoever comes all the same has a picture for as long as there is one. True when that is new.
+    pub fn set_source_goes(&self, goes: bool) -> bool {
+        std::mem::replace(&mut self.lock().source_goes, goes) != goes
+    }
+
+    /// See [`Gate::set_source_goes`].
+    #[must_use]
+    pub fn source_goes(&self) -> bool {
+        self.lock().source_goes
+    }
+
     /// Who watches.
     #[must_use]
     pub fn viewers(&self) -> u32 {
@@ -187,10 +209,11 @@ impl Gate {
     pub fn load(&self) -> Load {
         let mut state = self.lock();
         state.full = state.is_full() || (state.full && !state.has_room_again());
-        let (host_state, weight) = match (state.drain, state.full) {
-            (Some(_), _) => (HostState::Draining, 0),
-            (None, true) => (HostState::Full, 0),
-            (None, false) => {
+        let goes = state.drain.is_some() || state.source_goes;
+        let (host_state, weight) = match (goes, state.full) {
+            (true, _) => (HostState::Draining, 0),
+            (false, true) => (HostState::Full, 0),
+            (false, false) => {
                 let base = u64::from(state.capacity.base());
                 // As long as it takes somebody it has some weight.
                 let weight = base.saturating_mul(state.free()).div_ceil(1000).max(1);
@@ -228,8 +251,6 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn gate(viewers: Option<u32>, kbit: Option<u32>) -> Arc<Gate> {
@@ -338,6 +359,8 @@ mod tests {
         assert!(drain.exit);
         assert_eq!(drain.since, now);
         assert_eq!(drain.deadline, now + Duration::from_secs(9));
+        assert_eq!(drain.left(now), Duration::from_secs(9));
+        assert_eq!(drain.left(now + Duration::from_secs(10)), Duration::ZERO);
         assert_eq!(gate.admit(0).unwrap_err(), Refusal::Draining);
         assert_eq!(
             (gate.load().weight, gate.load().state),
@@ -346,5 +369,11 @@ mod tests {
         assert_eq!(gate.viewers(), 1, "who is there stays");
         assert!(gate.undrain() && !gate.undrain());
         assert!(gate.admit(0).is_ok());
+        // While its source is drained it is none to come to, but turns nobody away.
+        assert!(gate.set_source_goes(true) && !gate.set_source_goes(true));
+        assert_eq!(gate.load().state, HostState::Draining);
+        assert!(gate.admit(0).is_ok());
+        assert!(gate.set_source_goes(false));
+        assert_eq!(gate.load().state, HostState::Ready);
     }
 }

@@ -29,17 +29,56 @@ pub struct Standing {
     pub rules: Rules,
 }
 
+/// How a viewer comes, and so how it has to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// RTMP.
+    Rtmp,
+    /// Plain HTTP.
+    Http,
+    /// HTTPS, with something in front: a page that came so may not load anything over plain HTTP.
+    Https,
+}
+
+impl Via {
+    /// The base URL of a host for such viewers.
+    #[must_use]
+    pub fn base(self, urls: &Urls) -> Option<&str> {
+        match self {
+            Self::Rtmp => urls.rtmp.as_deref(),
+            // One that speaks HTTPS alone is better than none.
+            Self::Http => urls.http.as_deref().or(urls.https.as_deref()),
+            Self::Https => urls.https.as_deref(),
+        }
+    }
+}
+
+/// Another host that takes viewers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its id.
+    pub id: String,
+    /// The base URL of the protocol that was asked for.
+    pub base: String,
+}
+
 /// A viewer who is not taken, and where to go instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Refused {
     /// Why.
     pub why: Refusal,
-    /// A host that takes viewers, when there is one.
-    pub sibling: Option<Box<Host>>,
+    /// When there is one.
+    pub sibling: Option<Sibling>,
 }
 
 impl State {
+    /// Whether the server above is about to go, as the list has it.
+    fn source_goes(&self) -> bool {
+        let master = self.above.last().and_then(|id| self.table.get(id));
+        master.is_some_and(|host| host.load.state == HostState::Draining)
+    }
+
     /// Puts this server into the table as it is now.
     fn refresh_own(&mut self, id: &str, load: Load) -> bool {
         let own = self.standing.public.then(|| Host {
@@ -93,6 +132,7 @@ impl Cluster {
         if state.table.tick(now) {
             Self::ring(&state);
         }
+        self.gate.set_source_goes(state.source_goes());
         self.refresh(&mut state);
     }
 
@@ -172,11 +212,12 @@ impl Cluster {
 
     /// The steering document for an HLS player; see [`list::steering`].
     #[must_use]
-    pub fn steering(&self, pathway: Option<&str>, secure: bool) -> String {
+    pub fn steering(&self, pathway: Option<&str>, via: Via) -> String {
         let mut hosts = self.hosts();
         if let Some(own) = self.own_host().filter(|own| own.urls.is_empty()) {
             hosts.push(own);
         }
+        let secure = via == Via::Https;
         list::steering(&hosts, &self.id, pathway, secure, |rest| {
             self.pick(rest.iter().map(|h| h.load.weight)).unwrap_or(0)
         })
@@ -188,17 +229,27 @@ impl Cluster {
         self.lock().standing.role
     }
 
-    /// What `mirror.sibling` and the redirects name: another host that takes viewers and that `usable`
-    /// agrees to, drawn by weight.
+    /// Another host that takes such viewers, drawn by weight.
     #[must_use]
-    pub fn sibling(&self, usable: impl Fn(&Host) -> bool) -> Option<Host> {
+    pub fn sibling(&self, via: Via) -> Option<Sibling> {
         let state = self.lock();
-        let ready = |h: &&Host| {
-            h.load.state == HostState::Ready && h.id != self.id && !h.urls.is_empty() && usable(h)
-        };
-        let others: Vec<&Host> = state.table.hosts().filter(ready).collect();
-        let index = self.pick(others.iter().map(|h| h.load.weight))?;
-        others.get(index).map(|host| (*host).clone())
+        let ready = |h: &&Host| h.load.state == HostState::Ready && h.id != self.id;
+        let others = state.table.hosts().filter(ready);
+        let others: Vec<(&Host, &str)> = others
+            .filter_map(|host| Some((host, via.base(&host.urls)?)))
+            .collect();
+        let index = self.pick(others.iter().map(|(host, _)| host.load.weight))?;
+        others.get(index).map(|(host, base)| Sibling {
+            id: host.id.clone(),
+            base: (*base).to_owned(),
+        })
+    }
+
+    fn refused(&self, why: Refusal, via: Via) -> Refused {
+        Refused {
+            why,
+            sibling: self.sibling(via),
+        }
     }
 
     /// Draws an index by weight. Not random enough for secrets; even enough for viewers.
@@ -218,32 +269,27 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Refused`]: why not, and who takes viewers instead.
-    pub fn admit(&self, kbit: u64) -> Result<Place, Refused> {
+    pub fn admit(&self, kbit: u64, via: Via) -> Result<Place, Refused> {
         let kbit = u32::try_from(kbit).unwrap_or(u32::MAX);
-        self.gate.admit(kbit).map_err(|why| Refused {
-            why,
-            sibling: self.sibling(|_| true).map(Box::new),
-        })
+        let place = self.gate.admit(kbit);
+        place.map_err(|why| self.refused(why, via))
     }
 
     /// Whether a viewer would be taken now.
     ///
     /// # Errors
     /// As [`Cluster::admit`].
-    pub fn would_admit(&self) -> Result<(), Refused> {
-        self.admit(0).map(drop)
+    pub fn would_admit(&self, via: Via) -> Result<(), Refused> {
+        self.admit(0, via).map(drop)
     }
 
     /// The deadline of a drain has passed: nobody is served any more.
     ///
     /// # Errors
     /// [`Refused`], for a viewer who is still there.
-    pub fn is_over(&self, now: Instant) -> Result<(), Refused> {
+    pub fn is_over(&self, via: Via, now: Instant) -> Result<(), Refused> {
         match self.gate.draining() {
-            Some(drain) if now >= drain.deadline => Err(Refused {
-                why: Refusal::Draining,
-                sibling: self.sibling(|_| true).map(Box::new),
-            }),
+            Some(drain) if drain.left(now).is_zero() => Err(self.refused(Refusal::Draining, via)),
             _ => Ok(()),
         }
     }
@@ -268,6 +314,12 @@ impl Cluster {
     #[must_use]
     pub fn draining(&self) -> Option<Drain> {
         self.gate.draining()
+    }
+
+    /// Whether the server that this one pulls from is drained.
+    #[must_use]
+    pub fn source_goes(&self) -> bool {
+        self.gate.source_goes()
     }
 
     /// What the server carries.
@@ -305,10 +357,14 @@ impl Cluster {
         if urgent {
             Self::ring(&state);
         }
+        let mut news = self.gate.set_source_goes(state.source_goes());
         if let Some(placed) = placed
             && state.placed.as_ref() != Some(&placed)
         {
             state.placed = Some(placed);
+            news = true;
+        }
+        if news {
             self.refresh(&mut state);
         }
     }

@@ -34,7 +34,7 @@ use crate::rtmp::mirror::host::Urls;
 
 pub use board::{Encode, Reader};
 pub use gate::{Capacity, Drain, Gate, Place, Refusal};
-pub use hosts::{Refused, Standing};
+pub use hosts::{Refused, Sibling, Standing, Via};
 pub use metrics::HostFigures;
 pub use table::Told;
 

@@ -6,13 +6,13 @@ use super::facts::Control;
 use super::model::{Answer, Drain};
 use super::protocol::Refusal;
 use super::rows::Clock;
+use crate::relay::millis;
 
 impl Control {
     /// The drain that goes on.
     pub(super) fn draining(&self, clock: Clock) -> Option<Drain> {
         let drain = self.cluster.draining()?;
-        let left = drain.deadline.saturating_duration_since(clock.now);
-        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let left = millis(drain.left(clock.now));
         Some(Drain {
             since_ms: clock.date(drain.since),
             deadline_ms: clock.wall.saturating_add(left),

@@ -27,6 +27,9 @@ pub type Reload = Box<
     dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>> + Send + Sync,
 >;
 
+/// Gives the viewers that are no connections.
+pub type Others = Box<dyn Fn(&Wanted) -> Vec<ViewerNow> + Send + Sync>;
+
 /// Everything that can be asked.
 pub struct Control {
     /// The streams.
@@ -39,6 +42,8 @@ pub struct Control {
     pub health: Arc<health::Health>,
     /// The connections.
     pub shards: Arc<Shards>,
+    /// Viewers that are no connections: those of HLS.
+    pub others: Others,
     /// How many there are.
     pub admission: Arc<Admission>,
     /// `standalone`, `master` or `mirror`
@@ -254,13 +259,14 @@ impl Control {
             after,
             limit: page.limit,
         };
+        let mut rows = (self.others)(&wanted);
         let (found, silent_shards) = self
             .ask_all(move |shard| {
                 let wanted = wanted.clone();
                 async move { shard.viewers(wanted).await }
             })
             .await;
-        let mut rows: Vec<ViewerNow> = found.into_values().flatten().collect();
+        rows.extend(found.into_values().flatten());
         rows.sort_by(|a, b| (a.id, &a.stream).cmp(&(b.id, &b.stream)));
         let mut ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
         ids.dedup();
@@ -301,6 +307,17 @@ impl Control {
         }
     }
 
+    /// Whether this is a viewer without a connection.
+    fn is_other(&self, id: u64) -> bool {
+        let wanted = Wanted {
+            stream: None,
+            after: id.saturating_sub(1),
+            limit: 1,
+        };
+        let found = (self.others)(&wanted);
+        found.first().is_some_and(|row| row.id == id)
+    }
+
     async fn kick(&self, answer: Answer, target: Target) -> Result<Answer, Refusal> {
         let asked = target.clone();
         let (kicked, silent_shards) = self
@@ -328,6 +345,10 @@ impl Control {
             ));
         }
         Err(match target {
+            Target::Connection(id) if self.is_other(id) => Refusal::new(
+                "no-connection",
+                format!("viewer {id} watches over HLS and has no connection that could be ended"),
+            ),
             Target::Connection(id) => Refusal::new(
                 "no-connection",
                 format!("there is no connection {id}; see streams and viewers"),
@@ -410,6 +431,7 @@ mod tests {
         Control {
             cluster: Cluster::new("id".into(), false, Instant::now()),
             shards: shards.unwrap(),
+            others: Box::new(|_| Vec::new()),
             admission: Admission::new(AdmissionLimits {
                 connections: 1,
                 pending: 1,

@@ -19,6 +19,6 @@ mod service;
 mod socket;
 
 pub use client::{Client, Unreachable, find, usual_places};
-pub use facts::{Control, Reload};
+pub use facts::{Control, Others, Reload};
 pub use service::serve;
 pub use socket::{ControlSocket, SocketError, usual};

@@ -17,8 +17,9 @@ use crate::net::{Shards, Wish};
 use crate::relay::Wake;
 use crate::telemetry::words::count;
 
-/// The key of its trouble.
+/// The keys of the troubles.
 const DRAIN: &str = "drain";
+const SOURCE: &str = "source";
 /// How often to look whether everybody has left.
 const LOOK: Duration = Duration::from_millis(200);
 /// Viewers who are still there are asked again this often: the server that they went to may have been
@@ -42,9 +43,10 @@ pub(super) async fn care(parts: Parts, shards: Arc<Shards>, over: watch::Sender<
         shards,
         over,
         now: None,
+        asked: None,
     };
     loop {
-        if care.parts.cluster.draining().is_some() || care.now.is_some() {
+        if care.is_busy() {
             // Whether something rang or not.
             let _ = timeout(LOOK, bell.0.notified()).await;
         } else {
@@ -68,9 +70,43 @@ struct Care {
     shards: Arc<Shards>,
     over: watch::Sender<bool>,
     now: Option<Underway>,
+    /// When viewers were asked to move because the server above is drained.
+    asked: Option<Instant>,
 }
 
 impl Care {
+    fn is_busy(&self) -> bool {
+        let cluster = &self.parts.cluster;
+        let busy = cluster.draining().is_some() || cluster.source_goes();
+        busy || self.now.is_some() || self.asked.is_some()
+    }
+
+    /// The server above is drained: viewers should move while they still have a picture.
+    async fn mind_source(&mut self, now: Instant) {
+        if !self.parts.cluster.source_goes() {
+            if self.asked.take().is_some() {
+                self.parts.health.clear(SOURCE);
+                tracing::info!(code = "undrained", "the server above is drained no more");
+            }
+            return;
+        }
+        let recently = |at: Instant| now.saturating_duration_since(at) < REMIND;
+        if self.asked.is_some_and(recently) {
+            return;
+        }
+        let is_new = self.asked.replace(now).is_none();
+        let told = self.tell(Wish::Move).await;
+        if is_new {
+            let why = "the server that this one pulls from is drained";
+            self.parts.health.trouble(SOURCE, why);
+            tracing::warn!(
+                code = "source-drained",
+                "{why}: {} asked to move",
+                count(told, "viewer")
+            );
+        }
+    }
+
     async fn turn(&mut self, now: Instant) {
         let drain = self.parts.cluster.draining();
         let Some(drain) = drain else {
@@ -78,11 +114,11 @@ impl Care {
                 self.parts.health.clear(DRAIN);
                 tracing::info!(code = "undrained", "the server takes viewers again");
             }
-            return;
+            return self.mind_source(now).await;
         };
         let is_new = self.now.as_ref().is_none_or(|n| n.drain != drain);
         if is_new {
-            let seconds = drain.deadline.saturating_duration_since(now).as_secs();
+            let seconds = drain.left(now).as_secs();
             let told = self.tell(Wish::Move).await;
             tracing::warn!(
                 code = "drain",
@@ -97,7 +133,7 @@ impl Care {
             });
         }
         let viewers = usize::try_from(self.parts.cluster.load().viewers).unwrap_or(usize::MAX);
-        let left = drain.deadline.saturating_duration_since(now);
+        let left = drain.left(now);
         self.parts.health.trouble(
             DRAIN,
             if viewers > 0 {

@@ -257,6 +257,10 @@ impl Running {
             metrics: Arc::clone(&self.parts.metrics),
             health: Arc::clone(&self.parts.health),
             shards: Arc::clone(&self.shards),
+            others: {
+                let hls = Arc::clone(&self.web.hls);
+                Box::new(move |wanted| hls.viewers(wanted))
+            },
             admission: Arc::clone(&self.door.admission),
             role: self.settings.role.as_str(),
             listeners: Mutex::new(self.addresses()),

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use super::Web;
 use super::page::host_of;
 use super::pages::{Local, host};
+use super::via::via;
+use crate::cluster::Via;
 use crate::rtmp::mirror::host::{Urls, is_base};
 use crate::system::wall_ms;
 
@@ -62,16 +64,17 @@ pub(super) async fn list(
             let url = format!("{scheme}://{rest}");
             is_base(scheme, &url).then_some(url)
         };
+        let secure = via(&fields) == Via::Https;
         let here = Urls {
             rtmp: (web.rtmp_port)().and_then(|port| checked("rtmp", format!("{name}:{port}"))),
-            http: checked("http", authority),
-            https: None,
+            http: checked("http", authority.clone()).filter(|_| !secure),
+            https: checked("https", authority).filter(|_| secure),
         };
         cluster.render(Some(&here), wall, now).into()
     };
     let mut answer = json(body, SHORT);
     // What it says of itself may depend on how it was asked.
-    let vary = HeaderValue::from_static("Host");
+    let vary = HeaderValue::from_static("Host, X-Forwarded-Proto");
     answer.headers_mut().insert(header::VARY, vary);
     answer
 }
@@ -91,11 +94,7 @@ pub(super) async fn steering(
 ) -> Response {
     // hls.js sends the pathway in quotes.
     let pathway = asked.pathway.as_deref().map(|p| p.trim_matches('"'));
-    // Something in front speaks HTTPS with the player: it must not be sent to plain HTTP.
-    let secure = fields
-        .get("X-Forwarded-Proto")
-        .is_some_and(|proto| proto == "https");
-    let body = web.cluster.steering(pathway, secure);
+    let body = web.cluster.steering(pathway, via(&fields));
     json(body.into(), NONE)
 }
 

@@ -11,7 +11,7 @@ use super::head::{METHODS, Method};
 use super::refused::{RETRY_AFTER, SIBLING, refused};
 use super::{Connection, Missing, Web};
 use crate::bridge::{flv_file_header, flv_notice, moving};
-use crate::cluster::{Place, Refused};
+use crate::cluster::{Place, Refused, Via};
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
 use crate::media::{NameError, Rendition, StreamName};
 use crate::net::{Outlet, OutletEvent, Play, Wish};
@@ -23,6 +23,13 @@ const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
 /// After this long a stream has shown whether it has audio and video.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// A request for a stream.
+pub(super) struct Wanted {
+    pub(super) method: Method,
+    pub(super) via: Via,
+    pub(super) name: Result<StreamName, NameError>,
+}
+
 /// What a request for a stream gets.
 pub(super) enum Decision {
     /// These bytes, then the end; with the reason for the metrics.
@@ -32,7 +39,8 @@ pub(super) enum Decision {
 }
 
 /// Decides without waiting for anything.
-pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameError>) -> Decision {
+pub(super) fn decide(web: &Web, wanted: Wanted) -> Decision {
+    let Wanted { method, via, name } = wanted;
     let refuse = |status, fields: &[(&str, &str)], text: &str, reason| {
         let fields: Vec<_> = [ANY_ORIGIN].iter().chain(fields).copied().collect();
         Decision::Answer(plain(status, &fields, text, method), reason)
@@ -70,7 +78,7 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
         }
         Some(stream) => {
             let kbit = stream.info(Instant::now()).kbit_per_second;
-            match web.cluster.admit(kbit) {
+            match web.cluster.admit(kbit, via) {
                 Ok(place) => Decision::Play(stream, place),
                 Err(why) => {
                     let code = why.why.code();
@@ -99,13 +107,7 @@ pub(super) fn decide(web: &Web, method: Method, name: Result<StreamName, NameErr
 
 /// What a viewer hears who is not taken.
 fn elsewhere(why: &Refused, method: Method) -> Bytes {
-    let plain = refused(why, false);
-    // One that speaks HTTPS alone is better than none.
-    let (body, sibling) = if plain.1.is_some() {
-        plain
-    } else {
-        refused(why, true)
-    };
+    let (body, sibling) = refused(why);
     let length = body.len().to_string();
     let mut fields = vec![
         ANY_ORIGIN,
@@ -115,7 +117,7 @@ fn elsewhere(why: &Refused, method: Method) -> Bytes {
         ("X-Content-Type-Options", "nosniff"),
         ("Retry-After", RETRY_AFTER),
     ];
-    if let Some(url) = &sibling {
+    if let Some(url) = sibling {
         fields.push((SIBLING, url));
     }
     let shown = if method == Method::Head { "" } else { &body };
@@ -166,6 +168,7 @@ impl Connection {
         &self,
         socket: tokio::net::TcpStream,
         stream: &Arc<Stream>,
+        via: Via,
     ) -> &'static str {
         let asked = Instant::now();
         let outlet = Outlet::new(socket, &self.shard, Protocol::Flv);
@@ -191,7 +194,7 @@ impl Connection {
         };
         // Viewers come and go by the thousand: the metrics count them, the log is for what is wrong.
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
-        let reason = self.until_over(&outlet).await;
+        let reason = self.until_over(&outlet, via).await;
         let takes = match reason {
             "stream-ended" | "drained" => true,
             "stopping" => Box::pin(outlet.catch_up(self.shard.due_until())).await,
@@ -211,17 +214,14 @@ impl Connection {
     }
 
     /// The viewer should go to another server.
-    fn please_move(&self) -> Bytes {
+    fn please_move(&self, via: Via) -> Bytes {
         let cluster = &self.web.cluster;
-        let sibling = cluster.sibling(|host| host.urls.http.is_some());
-        let left = cluster.draining().map_or(Duration::ZERO, |drain| {
-            drain.deadline.saturating_duration_since(Instant::now())
-        });
-        let url = sibling.and_then(|host| host.urls.http);
-        flv_notice(moving(url.as_deref(), left))
+        let base = cluster.sibling(via).map(|sibling| sibling.base);
+        let left = cluster.draining().map(|drain| drain.left(Instant::now()));
+        flv_notice(moving(base.as_deref(), left))
     }
 
-    async fn until_over(&self, outlet: &Outlet) -> &'static str {
+    async fn until_over(&self, outlet: &Outlet, via: Via) -> &'static str {
         let mut stopping = std::pin::pin!(self.shard.stopping());
         let mut unasked = 0_usize;
         loop {
@@ -231,7 +231,7 @@ impl Connection {
                     OutletEvent::Closed(ending) => return ending.label(),
                     OutletEvent::Wished(Wish::Kick) => return "kicked",
                     OutletEvent::Wished(Wish::Leave) => return "drained",
-                    OutletEvent::Wished(Wish::Move) => outlet.control(self.please_move()),
+                    OutletEvent::Wished(Wish::Move) => outlet.control(self.please_move(via)),
                     OutletEvent::Room => {}
                 },
                 ready = poll_fn(|cx| outlet.poll_readable(cx)) => {

@@ -1,5 +1,7 @@
 //! The head of an HTTP/1 request, as far as the shard needs it to route the connection.
 
+use super::via::via_of;
+use crate::cluster::Via;
 use crate::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
 
@@ -24,6 +26,7 @@ pub(super) struct Head {
     pub(super) method: Method,
     /// The path without query, as it was sent.
     pub(super) path: String,
+    pub(super) via: Via,
 }
 
 /// Why a head is refused.
@@ -89,6 +92,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, BadHead> {
     Ok(Some(Head {
         method: method_of(method),
         path: path_of(target).to_owned(),
+        via: via_of(request.headers),
     }))
 }
 

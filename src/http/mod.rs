@@ -16,6 +16,7 @@ mod refused;
 mod state;
 #[cfg(test)]
 mod tests;
+mod via;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +34,7 @@ pub use self::hls::{Hls, HlsConfig};
 use self::pages::After;
 use crate::cluster::Cluster;
 use crate::limits::{HTTP_FAREWELL, HTTP_HEAD_TIMEOUT};
-use crate::media::{NameError, StreamName};
+use crate::media::StreamName;
 use crate::net::{Admitted, Incoming, Outlet, Shard};
 use crate::relay::{Hub, JoinMode};
 use crate::telemetry::health::Health;
@@ -140,11 +141,16 @@ impl Connection {
             return self.answer(socket, answer, "forbidden").await;
         }
         if let Some(name) = flv_stream(&head.path) {
-            return self.flv(socket, head.method, name).await;
+            let wanted = flv::Wanted {
+                method: head.method,
+                via: head.via,
+                name,
+            };
+            return self.flv(socket, wanted).await;
         }
         match pages::serve(self, bytes, socket).await {
             After::Closed(reason) => (Protocol::Http, reason),
-            After::Flv(socket, method, name) => self.flv(socket, method, name).await,
+            After::Flv(socket, wanted) => self.flv(socket, wanted).await,
         }
     }
 
@@ -190,16 +196,12 @@ impl Connection {
         }
     }
 
-    async fn flv(
-        &self,
-        socket: TcpStream,
-        method: Method,
-        name: Result<StreamName, NameError>,
-    ) -> Closed {
-        match flv::decide(&self.web, method, name) {
+    async fn flv(&self, socket: TcpStream, wanted: flv::Wanted) -> Closed {
+        let via = wanted.via;
+        match flv::decide(&self.web, wanted) {
             flv::Decision::Answer(answer, reason) => self.answer(socket, answer, reason).await,
             flv::Decision::Play(stream, place) => {
-                let reason = self.watch(socket, &stream).await;
+                let reason = self.watch(socket, &stream, via).await;
                 drop(place);
                 (Protocol::Flv, reason)
             }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,13 +25,15 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::cluster;
-use super::head::{Method, flv_stream, method_of};
+use super::flv;
+use super::head::{flv_stream, method_of};
 use super::hls;
 use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
+use super::via::via;
 use super::{Connection, Web, assets, state};
 use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
-use crate::media::{NameError, StreamName};
+use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{State as StreamState, StreamInfo};
 
@@ -40,11 +42,11 @@ pub(super) enum After {
     /// The connection is closed, for this reason.
     Closed(&'static str),
     /// A request for a stream came; it is answered by the engine, and is the last one.
-    Flv(TcpStream, Method, Result<StreamName, NameError>),
+    Flv(TcpStream, flv::Wanted),
 }
 
 /// A request that was for a stream.
-type Wanted = Rc<RefCell<Option<(Method, Result<StreamName, NameError>)>>>;
+type Wanted = Rc<RefCell<Option<flv::Wanted>>>;
 
 /// Serves requests until the connection ends or a stream is wanted. `read` begins with the head of
 /// the first request.
@@ -55,7 +57,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         router: router(&connection.web).layer(Extension(Local(connection.local))),
         web: Arc::clone(&connection.web),
         shard: Rc::clone(&connection.shard),
-        peer: connection.peer.ip(),
+        peer: connection.peer,
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -74,9 +76,9 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
     };
     let wanted = wanted.borrow_mut().take();
     match (wanted, served) {
-        (Some((method, name)), _) => {
+        (Some(wanted), _) => {
             let socket = hyper.into_parts().io.into_inner().socket;
-            After::Flv(socket, method, name)
+            After::Flv(socket, wanted)
         }
         (None, Ok(Ok(()))) => After::Closed("answered"),
         (None, Ok(Err(e))) if e.is_timeout() => After::Closed("keep-alive-timeout"),
@@ -100,7 +102,7 @@ struct Pages {
     router: Router,
     web: Arc<Web>,
     shard: Rc<Shard>,
-    peer: IpAddr,
+    peer: SocketAddr,
     wanted: Wanted,
 }
 
@@ -111,8 +113,11 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         if let Some(name) = flv_stream(request.uri().path()) {
-            let method = method_of(request.method().as_str());
-            self.wanted.replace(Some((method, name)));
+            self.wanted.replace(Some(flv::Wanted {
+                method: method_of(request.method().as_str()),
+                via: via(request.headers()),
+                name,
+            }));
             return Box::pin(async { Err(HandBack) });
         }
         if let Some(asked) = hls::asked(request.uri().path()) {

@@ -154,13 +154,15 @@ impl Registry {
         }
     }
 
+    fn number(&self) -> u64 {
+        let before = self.numbers.fetch_add(1, Ordering::Relaxed);
+        before.saturating_add(1)
+    }
+
     fn enter(&self, outlet: &Rc<Outlet>, peer: SocketAddr) -> u32 {
         let mut places = self.places.borrow_mut();
         let entry = Some(Entry {
-            id: self
-                .numbers
-                .fetch_add(1, Ordering::Relaxed)
-                .saturating_add(1),
+            id: self.number(),
             outlet: Rc::clone(outlet),
             ip: peer.ip(),
             port: peer.port(),
@@ -265,6 +267,12 @@ impl Entry {
 }
 
 impl Shard {
+    /// A number as connections have one, for a viewer that is none.
+    #[must_use]
+    pub fn new_number(&self) -> u64 {
+        self.registry().number()
+    }
+
     /// The viewers of this shard, by number.
     pub async fn viewers(&self, wanted: Wanted) -> Vec<ViewerNow> {
         let registry = self.registry();

@@ -1,15 +1,14 @@
 //! Viewers that are sent to another host: because this one is full, or because it is about to go.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::RtmpServer;
 use super::connection::Connection;
 use crate::amf::Value;
 use crate::bridge::moving;
-use crate::cluster::{Place, Refused};
+use crate::cluster::{Place, Refused, Sibling, Via};
 use crate::relay::Stream;
-use crate::rtmp::mirror::host::Host;
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
 use crate::telemetry::repeats::repeated;
@@ -22,20 +21,18 @@ impl RtmpServer {
 }
 
 /// Where to go instead, for a player that connects to an application there.
-fn tc_url(host: Option<&Host>, app: &str) -> Option<String> {
-    let base = host?.urls.rtmp.as_ref()?;
-    Some(format!("{base}/{app}"))
+fn tc_url(sibling: Option<&Sibling>, app: &str) -> Option<String> {
+    Some(format!("{}/{app}", sibling?.base))
 }
 
 impl Connection {
     /// Whether a viewer of this application is turned away; then it has been.
     pub(super) fn is_full(&mut self, app: &str) -> bool {
-        let Err(mut refused) = self.server.cluster.would_admit() else {
+        let Err(refused) = self.server.cluster.would_admit(Via::Rtmp) else {
             return false;
         };
-        self.with_rtmp(&mut refused);
         self.note(&refused);
-        let url = tc_url(refused.sibling.as_deref(), app);
+        let url = tc_url(refused.sibling.as_ref(), app);
         let ex = url.as_deref().map(status::redirect);
         self.machine
             .reject_connect(code::CONNECT_REJECTED, &sentence(&refused), ex);
@@ -52,33 +49,25 @@ impl Connection {
             return Ok(None);
         }
         let kbit = stream.info(now).kbit_per_second;
-        self.server.cluster.admit(kbit).map(Some)
+        self.server.cluster.admit(kbit, Via::Rtmp).map(Some)
     }
 
     /// Refuses a play: first as a rejected connection with its redirect, as players know it, then as the
     /// play that it is.
     pub(super) fn send_elsewhere(&mut self, stream: u32, refused: &Refused) {
-        let mut refused = refused.clone();
-        self.with_rtmp(&mut refused);
-        self.note(&refused);
-        let text = sentence(&refused);
+        self.note(refused);
+        let text = sentence(refused);
         let app = self.app.clone().unwrap_or_default();
         let mut info = status::info(Level::Error, code::CONNECT_REJECTED, &text);
         if let (Some(url), Value::Object(fields)) =
-            (tc_url(refused.sibling.as_deref(), &app), &mut info)
+            (tc_url(refused.sibling.as_ref(), &app), &mut info)
         {
             fields.push(("ex".to_owned(), status::redirect(&url)));
+            // Enhanced RTMP has a word for it, which counts at any time.
+            self.machine.request_reconnect(Some(&url), &text);
         }
         self.machine.send_command(0, &status::on_status(info));
         self.machine.reject_play(stream, code::PLAY_FAILED, &text);
-    }
-
-    /// A sibling that speaks no RTMP is none for this viewer.
-    fn with_rtmp(&self, refused: &mut Refused) {
-        let of = |host: &Host| host.urls.rtmp.is_some();
-        if !refused.sibling.as_deref().is_some_and(of) {
-            refused.sibling = self.server.cluster.sibling(of).map(Box::new);
-        }
     }
 
     fn note(&self, refused: &Refused) {
@@ -96,16 +85,14 @@ impl Connection {
     /// An operator drains the server: the viewer should go, in its own time.
     pub(super) fn please_move(&mut self) {
         let cluster = Arc::clone(&self.server.cluster);
-        let sibling = cluster.sibling(|host| host.urls.rtmp.is_some());
-        let left = cluster.draining().map_or(Duration::ZERO, |drain| {
-            drain.deadline.saturating_duration_since(Instant::now())
-        });
+        let sibling = cluster.sibling(Via::Rtmp);
+        let left = cluster.draining().map(|drain| drain.left(Instant::now()));
         let app = self.app.clone().unwrap_or_default();
         let url = tc_url(sibling.as_ref(), &app);
         // Enhanced RTMP has a word for it; the others get one that they may know from us.
         self.machine
             .request_reconnect(url.as_deref(), "This server is about to go.");
-        let base = sibling.and_then(|host| host.urls.rtmp);
+        let base = sibling.map(|sibling| sibling.base);
         for stream in self.playing() {
             let notice = status::on_status(moving(base.as_deref(), left));
             self.machine.send_command(stream, &notice);

@@ -229,6 +229,38 @@ async fn every_server_of_the_tree_lists_the_same_hosts() {
     lists(&one, &[&one, &late]).await;
 }
 
+/// Two mirrors are each other's master: both see it, and say so.
+#[tokio::test]
+async fn mirrors_in_a_ring_are_refused() {
+    let folder = folder();
+    let master = master(folder.path());
+    let one = Running::start(mirror_of(master.rtmp, folder.path()));
+    let two = Running::start(mirror_of(one.rtmp, folder.path()));
+    lists(&two, &[&one, &two]).await;
+    let ring = mirror_of(two.rtmp, folder.path());
+    one.reload(ring).await.unwrap();
+    let begin = Instant::now();
+    loop {
+        let (a, b) = (one.health().await, two.health().await);
+        if a.contains("is its own master") || b.contains("is its own master") {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{a} {b}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // Taken back, all is well.
+    let right = mirror_of(master.rtmp, folder.path());
+    one.reload(right).await.unwrap();
+    let begin = Instant::now();
+    while !two.health().await.starts_with("HTTP/1.1 200 ")
+        || !one.health().await.starts_with("HTTP/1.1 200 ")
+    {
+        assert!(begin.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(50)).await;
+    }
+    lists(&two, &[&one, &two]).await;
+}
+
 #[tokio::test]
 async fn a_standalone_lists_itself_and_its_mirrors() {
     let folder = folder();

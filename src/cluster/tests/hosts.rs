@@ -155,7 +155,7 @@ fn a_state_is_told_at_once() {
     assert_eq!(carry(&master, &mut told, &b, start + ms(500)), 1);
     let hosts = b.hosts();
     assert_eq!(hosts.last().unwrap().load.state, HostState::Draining);
-    assert!(b.sibling(|_| true).is_none(), "nobody takes viewers");
+    assert_eq!(b.sibling(Via::Http), None, "nobody takes viewers");
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn a_mirror_that_is_far_behind_is_told_the_whole_list() {
     let news = part(&master, &mut slow, start + ms(500) * 150).unwrap();
     assert!(news.start, "{news:?}");
     c.take_hosts(&news, start);
-    assert!(c.sibling(|h| h.id != id("c")).is_none(), "all are full");
+    assert_eq!(c.sibling(Via::Http), None, "all are full");
 }
 
 #[test]
@@ -493,11 +493,61 @@ fn siblings_are_drawn_by_weight() {
     );
     let mut light = 0;
     for _ in 0..4000 {
-        let sibling = b.sibling(|_| true).unwrap();
+        let sibling = b.sibling(Via::Http).unwrap();
         assert!(!sibling.id.ends_with("full") && sibling.id != id("b"));
         light += usize::from(sibling.id.ends_with("light"));
     }
     // A quarter of them; 5 standard deviations are 137.
     assert!((863..1137).contains(&light), "{light}");
-    assert!(b.sibling(|h| h.urls.rtmp.is_some()).is_none());
+    assert_eq!(b.sibling(Via::Rtmp), None);
+}
+
+#[test]
+fn a_sibling_speaks_what_the_viewer_speaks() {
+    let b = cluster("b", "mirror");
+    let with = |name: &str, urls: Urls| Host {
+        urls,
+        ..host(name, 0)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let rtmp = with(
+        "1",
+        Urls {
+            rtmp: some("rtmp://r.example:1935"),
+            ..Urls::default()
+        },
+    );
+    let secure = with(
+        "2",
+        Urls {
+            https: some("https://s.example"),
+            ..Urls::default()
+        },
+    );
+    let tell = |hosts: Vec<Host>| {
+        let told = Hosts {
+            start: true,
+            whole: true,
+            hosts,
+            ..Hosts::default()
+        };
+        b.take_hosts(&told, Instant::now());
+    };
+    let base = |via| b.sibling(via).map(|sibling| sibling.base);
+    tell(vec![rtmp, host("3", 0)]);
+    for _ in 0..50 {
+        assert_eq!(base(Via::Rtmp), some("rtmp://r.example:1935"));
+        assert_eq!(base(Via::Http), some("http://3.example:8080"));
+        assert_eq!(base(Via::Https), None, "not to plain HTTP");
+    }
+    tell(vec![secure, host("3", 0)]);
+    for _ in 0..50 {
+        assert_eq!(base(Via::Https), some("https://s.example"));
+        assert_eq!(base(Via::Rtmp), None);
+    }
+    b.drain(Instant::now(), false, Instant::now());
+    let refused = b.admit(0, Via::Https).unwrap_err();
+    assert_eq!(refused.sibling.unwrap().base, "https://s.example");
+    let refused = b.is_over(Via::Rtmp, Instant::now()).unwrap_err();
+    assert_eq!(refused.sibling, None);
 }

@@ -1,6 +1,6 @@
 //! Requests for playlists and segments, and their answers.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,13 +9,14 @@ use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 
-use super::viewers::Key;
+use super::viewers::{Key, Visit};
 use super::{Live, State};
 use crate::bridge::NoSegment;
 use crate::cluster::Refused;
 use crate::hls::{self, CONTENT_TYPE, File, Name, Pathway, Segment, file};
 use crate::http::head::{METHODS, Method, RESERVED};
 use crate::http::refused::{RETRY_AFTER, SIBLING, refused};
+use crate::http::via::via;
 use crate::http::{Missing, Web};
 use crate::limits::{HLS_FIRST_WAIT, HLS_NEXT_WAIT};
 use crate::media::{NameError, StreamName};
@@ -32,7 +33,7 @@ pub(in crate::http) struct Request {
     pub(in crate::http) method: Method,
     pub(in crate::http) query: Option<String>,
     pub(in crate::http) fields: HeaderMap,
-    pub(in crate::http) peer: IpAddr,
+    pub(in crate::http) peer: SocketAddr,
 }
 
 /// Whether a path is one of HLS.
@@ -91,27 +92,35 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
     let Some(live) = web.hls.live(shard, &name) else {
         return missing(web, &name);
     };
+    let via = via(&request.fields);
     match asked.file {
         File::Multivariant => {
-            if let Err(why) = web.cluster.would_admit() {
-                return refuse(web, &why, &request.fields);
+            if let Err(why) = web.cluster.would_admit(via) {
+                return refuse(web, &why);
             }
             multivariant(web, &live, &name).await
         }
         File::Media => {
             // Other viewers are ended then; of these nobody holds a connection.
-            if let Err(why) = web.cluster.is_over(Instant::now()) {
-                return refuse(web, &why, &request.fields);
-            }
-            let key = Key::of(request.query.as_deref(), request.peer);
             let now = Instant::now();
+            if let Err(why) = web.cluster.is_over(via, now) {
+                return refuse(web, &why);
+            }
+            let visit = Visit {
+                key: Key::of(request.query.as_deref(), request.peer.ip()),
+                peer: request.peer,
+                via,
+                now,
+            };
+            let number = || shard.new_number();
+            let cluster = &web.cluster;
             let seen = live
                 .lock()
                 .viewers
-                .saw(key, &live.stream, &web.cluster, now);
+                .saw(visit, &live.stream, cluster, number);
             match seen {
                 Ok(()) => media(&live).await,
-                Err(why) => refuse(web, &why, &request.fields),
+                Err(why) => refuse(web, &why),
             }
         }
         File::Fixed(file) => fixed(&live, file, &request.fields).await,
@@ -119,18 +128,16 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
 }
 
 /// A viewer is not taken.
-fn refuse(web: &Web, why: &Refused, fields: &HeaderMap) -> Response<Body> {
+fn refuse(web: &Web, why: &Refused) -> Response<Body> {
     web.metrics.sent_elsewhere(why.why.code());
-    let forwarded = fields.get("X-Forwarded-Proto");
-    let secure = forwarded.is_some_and(|proto| proto == "https");
-    let (body, sibling) = refused(why, secure);
+    let (body, sibling) = refused(why);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     set(&mut response, header::CONTENT_TYPE, "application/json");
     set(&mut response, header::CACHE_CONTROL, "no-store");
     set(&mut response, header::RETRY_AFTER, RETRY_AFTER);
     if let (Some(sibling), Ok(name)) = (sibling, HeaderName::try_from(SIBLING)) {
-        set(&mut response, name, &sibling);
+        set(&mut response, name, sibling);
     }
     response
 }

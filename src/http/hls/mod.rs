@@ -23,7 +23,7 @@ use crate::bridge::NoSegment;
 use crate::hls::{Bounds, Window};
 use crate::limits::{HLS_BYTES, HLS_GRACE_SEGMENTS};
 use crate::media::StreamName;
-use crate::net::Shard;
+use crate::net::{Shard, ViewerNow, Wanted};
 use crate::relay::{Hub, Stream};
 use crate::telemetry::metrics::Metrics;
 
@@ -94,6 +94,24 @@ impl Hls {
         drop(streams);
         packaging::begin(Arc::clone(self), shard, Arc::clone(&live));
         Some(live)
+    }
+
+    /// Who watches over HLS, with the numbers of connections though they are none.
+    #[must_use]
+    pub fn viewers(&self, wanted: &Wanted) -> Vec<ViewerNow> {
+        let lives: Vec<Arc<Live>> = lock(&self.streams).values().cloned().collect();
+        let mut found = Vec::new();
+        for live in lives {
+            let name = live.stream.name();
+            if wanted.stream.as_ref().is_some_and(|of| of != name) {
+                continue;
+            }
+            let state = live.lock();
+            found.extend(state.viewers.now(name).filter(|row| row.id > wanted.after));
+        }
+        found.sort_by_key(|row| row.id);
+        found.truncate(wanted.limit);
+        found
     }
 
     fn forget(&self, live: &Arc<Live>) {

@@ -5,13 +5,15 @@
 //! known by its address.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, Place, Refused};
+use crate::cluster::{Cluster, Place, Refused, Via};
 use crate::limits::{HLS_VIEWER_SILENCE, MAX_HLS_VIEWERS};
+use crate::media::StreamName;
+use crate::net::{Totals, ViewerNow, ViewerState};
 use crate::relay::{Protocol, Stream, Viewing};
 use crate::system::random;
 use crate::telemetry::metrics::Metrics;
@@ -58,8 +60,21 @@ pub(super) struct Counters {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// A request for the playlist.
+pub(super) struct Visit {
+    pub(super) key: Key,
+    pub(super) peer: SocketAddr,
+    pub(super) via: Via,
+    pub(super) now: Instant,
+}
+
 /// A counted viewer; what it holds is given back when it is dropped.
 struct Viewer {
+    /// As connections have one.
+    number: u64,
+    /// Where it came from last.
+    peer: SocketAddr,
+    since: Instant,
     seen: Instant,
     _viewing: Viewing,
     _place: Place,
@@ -104,22 +119,32 @@ impl Viewers {
     /// It is a new one, and the server takes none.
     pub(super) fn saw(
         &mut self,
-        key: Key,
+        visit: Visit,
         stream: &Arc<Stream>,
         cluster: &Cluster,
-        now: Instant,
+        number: impl FnOnce() -> u64,
     ) -> Result<(), Refused> {
+        let Visit {
+            key,
+            peer,
+            via,
+            now,
+        } = visit;
         if let Some(viewer) = self.list.get_mut(&key) {
             viewer.seen = now;
+            viewer.peer = peer;
             return Ok(());
         }
         if self.counters.all.load(Ordering::Relaxed) >= MAX_HLS_VIEWERS {
-            return cluster.would_admit();
+            return cluster.would_admit(via);
         }
-        let place = cluster.admit(stream.info(now).kbit_per_second)?;
+        let place = cluster.admit(stream.info(now).kbit_per_second, via)?;
         self.list.insert(
             key,
             Viewer {
+                number: number(),
+                peer,
+                since: now,
                 seen: now,
                 _viewing: stream.viewing(Protocol::Hls),
                 _place: place,
@@ -135,6 +160,21 @@ impl Viewers {
         let silence = HLS_VIEWER_SILENCE.max(longest.saturating_mul(3));
         self.list
             .retain(|_, viewer| now.saturating_duration_since(viewer.seen) < silence);
+    }
+
+    /// Who watches. What each of them was sent is not known: segments are the same for all.
+    pub(super) fn now(&self, stream: &StreamName) -> impl Iterator<Item = ViewerNow> {
+        self.list.values().map(|viewer| ViewerNow {
+            id: viewer.number,
+            peer: viewer.peer,
+            stream: stream.clone(),
+            watching: Protocol::Hls,
+            since: viewer.since,
+            state: ViewerState::Playing,
+            totals: Totals::default(),
+            lag_frames: 0,
+            lag_ms: 0,
+        })
     }
 
     /// Nobody watches any more.

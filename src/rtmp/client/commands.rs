@@ -149,7 +149,9 @@ impl Client {
                 description: description(&info),
             });
         }
-        if matches!(self.phase, Phase::Connecting) && is_error(&info) {
+        // A server that is full may say so only when somebody plays.
+        let rejects = matches!(self.phase, Phase::Connecting) || status == code::CONNECT_REJECTED;
+        if rejects && is_error(&info) {
             return self.rejected(&info);
         }
         let place = self.attribute(stream);
