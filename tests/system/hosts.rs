@@ -1,16 +1,18 @@
 //! The list of hosts as the public meets it: on the operator's own web server, and when a mirror is
 //! drained.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::daemon::{Cluster, Server, binary, mirror_keys};
+use crate::hls::fetch;
 use crate::media::programme;
 use crate::programs::{nginx_program, publish};
 use crate::viewer::Viewer;
-use crate::world::{Process, World, free_ports, get, wait_for, wait_port};
+use crate::world::{Ended, Process, World, free_ports, get, wait_for, wait_port};
 
 /// The configuration that the document shows, with the addresses of this test.
 fn nginx(world: &World, port: u16, master: u16) -> Process {
@@ -104,46 +106,160 @@ pub(crate) fn nginx_passes_on_the_masters_list(world: &World) {
     lists(&all);
 }
 
-pub(crate) fn an_operator_drains_a_mirror(world: &World) {
-    let cluster = Cluster::start(world, 1);
-    let socket = world.path("drained.sock");
-    let keys = mirror_keys(cluster.master.rtmp, &world.path("secret"));
-    let [rtmp, http] = free_ports();
-    let file = world.write(
-        "drained.toml",
-        &format!(
-            "{keys}
+/// A mirror that an operator gives orders to, beside another one; both have the stream.
+struct Drained {
+    cluster: Cluster,
+    process: Process,
+    socket: PathBuf,
+    http: u16,
+    _encoder: Process,
+}
+
+impl Drained {
+    fn new(world: &World) -> Self {
+        let cluster = Cluster::start(world, 1);
+        let socket = world.path("drained.sock");
+        let keys = mirror_keys(cluster.master.rtmp, &world.path("secret"));
+        let [rtmp, http] = free_ports();
+        let file = world.write(
+            "drained.toml",
+            &format!(
+                "{keys}
 [listen]
 rtmp = [\"127.0.0.1:{rtmp}\"]
 http = [\"127.0.0.1:{http}\"]
 control = \"{}\"
 ",
-            socket.display()
-        ),
-    );
-    let mut command = Command::new(binary());
-    command.arg("--allow-root").arg(&file).env("NO_COLOR", "1");
-    let mut drained = world.start("drained", &mut command);
-    wait_for("it is ready", || {
-        (get(http, "/healthz")?.0 == 200).then_some(())
+                socket.display()
+            ),
+        );
+        let mut command = Command::new(binary());
+        command.arg("--allow-root").arg(&file).env("NO_COLOR", "1");
+        let process = world.start("drained", &mut command);
+        wait_for("it is ready", || {
+            (get(http, "/healthz")?.0 == 200).then_some(())
+        });
+        let url = cluster.master.login_url("live/event");
+        let encoder = publish(world, "encoder", &programme(), &url);
+        for port in [http, cluster.mirrors[0].http] {
+            wait_for("the stream is there", || {
+                get(port, "/")?.1.contains("live/event").then_some(())
+            });
+        }
+        Self {
+            cluster,
+            process,
+            socket,
+            http,
+            _encoder: encoder,
+        }
+    }
+
+    fn ctl(&self, world: &World, words: &[&str]) -> Ended {
+        let mut command = Command::new(binary());
+        command.arg("ctl").arg("--socket").arg(&self.socket);
+        command.args(words);
+        world.run(words[0], &mut command, Duration::from_secs(30))
+    }
+}
+
+/// Players of HLS are led to the other mirror by the steering document; new ones are turned away; and whoever
+/// reads on has new segments until the deadline, and none behind it.
+pub(crate) fn hls_players_are_led_away(world: &World) {
+    let mut site = Drained::new(world);
+    let (http, other) = (site.http, site.cluster.mirrors[0].http);
+    let top = wait_for("a playlist", || {
+        let top = fetch(http, "/live/event.m3u8");
+        (top.status == 200).then_some(top)
     });
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        &cluster.master.login_url("live/event"),
-    );
-    wait_for("the stream is there", || {
-        get(http, "/")?.1.contains("live/event").then_some(())
+    let top = String::from_utf8(top.body).expect("text");
+    let own = top
+        .split("PATHWAY-ID=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a pathway")
+        .to_owned();
+    let media = top.lines().find(|line| line.starts_with("event/"));
+    let media = format!("/live/{}", media.expect("a playlist of its own"));
+    let steering = |port: u16| -> Value {
+        let path = format!("/steering.json?_HLS_pathway=%22{own}%22");
+        let answer = fetch(port, &path);
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.contains("access-control-allow-origin: *"));
+        serde_json::from_slice(&answer.body).expect("a steering document")
+    };
+    let newest = |path: &str| -> Option<u64> {
+        let answer = fetch(http, path);
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let text = String::from_utf8(answer.body).ok()?;
+        let last = text.lines().rfind(|line| line.ends_with(".m4s"))?;
+        last.trim_end_matches(".m4s")
+            .rsplit('-')
+            .next()?
+            .parse()
+            .ok()
+    };
+    assert_eq!(steering(http)["PATHWAY-PRIORITY"][0], *own);
+    let before = newest(&media).expect("a segment");
+    let viewers = |wanted: &str| {
+        wait_for("the viewers", || {
+            let rows = site.ctl(world, &["viewers"]).out;
+            rows.contains(wanted).then_some(())
+        });
+    };
+    viewers(" hls ");
+
+    let done = site.ctl(world, &["drain", "--deadline", "12s"]);
+    assert!(done.status.success(), "{}", done.err);
+    let document = wait_for("it leads away", || {
+        let document = steering(http);
+        (document["PATHWAY-PRIORITY"][0] != *own).then_some(document)
     });
+    assert_eq!(
+        document["PATHWAY-PRIORITY"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(document["TTL"], 1);
+    let clone = &document["PATHWAY-CLONES"][0];
+    assert_eq!(clone["BASE-ID"], *own);
+    assert_eq!(clone["ID"], document["PATHWAY-PRIORITY"][0]);
+    let host = format!("127.0.0.1:{other}");
+    assert_eq!(clone["URI-REPLACEMENT"]["HOST"], *host);
+    // The player goes there with the same path, and its token.
+    assert_eq!(fetch(other, &media).status, 200);
+    // Nobody new comes in, with a playlist that is kept somewhere either.
+    for path in [
+        "/live/event.m3u8",
+        "/live/event/media.m3u8?s=0123456789abcdef",
+    ] {
+        let refused = fetch(http, path);
+        assert_eq!(refused.status, 503, "{path}");
+        let sibling = format!("x-crtmpserver-sibling: http://{host}");
+        assert!(refused.head.contains(&sibling), "{}", refused.head);
+        assert!(refused.head.contains("retry-after: 2"), "{}", refused.head);
+    }
+    // Who is there has its segments,
+    wait_for("a new segment", || (newest(&media)? > before).then_some(()));
+    // until the time is over.
+    let over = wait_for("the deadline", || {
+        let answer = fetch(http, &media);
+        (answer.status == 503).then_some(answer)
+    });
+    let body: Value = serde_json::from_slice(&over.body).expect("JSON");
+    assert_eq!(body["code"], "draining");
+    assert_eq!(body["sibling"], *format!("http://{host}"));
+    assert!(site.process.running(), "it stays up");
+    let status = site.ctl(world, &["undrain"]);
+    assert!(status.status.success(), "{}", status.err);
+    assert_eq!(fetch(http, &media).status, 200);
+}
+
+pub(crate) fn an_operator_drains_a_mirror(world: &World) {
+    let mut site = Drained::new(world);
+    let http = site.http;
     let viewer = Viewer::open(world, "viewer", http, "live/event");
     viewer.wait_pictures(25);
-
-    let ctl = |words: &[&str]| {
-        let mut command = Command::new(binary());
-        command.arg("ctl").arg("--socket").arg(&socket).args(words);
-        world.run(words[0], &mut command, Duration::from_secs(30))
-    };
+    let ctl = |words: &[&str]| site.ctl(world, words);
     // It takes the time that it has, as this viewer does not know the word; then it is ended.
     let begun = Instant::now();
     let done = ctl(&["drain", "--wait", "--deadline", "2s"]);
@@ -161,7 +277,7 @@ control = \"{}\"
     let (code, body) = get(http, "/live/event.flv").expect("an answer");
     assert_eq!(code, 503, "{body}");
     assert!(
-        body.contains(&cluster.mirrors[0].http.to_string()),
+        body.contains(&site.cluster.mirrors[0].http.to_string()),
         "{body}"
     );
     assert!(ctl(&["undrain"]).status.success());
@@ -172,5 +288,5 @@ control = \"{}\"
     // And the end, where that is wanted: at once, as nobody watches.
     let done = ctl(&["drain", "--wait", "--exit"]);
     assert!(done.status.success(), "{}", done.err);
-    assert!(drained.wait(Duration::from_secs(30)).success());
+    assert!(site.process.wait(Duration::from_secs(30)).success());
 }

@@ -220,8 +220,13 @@ const TESTS: &[Test] = &[
         hosts::an_operator_drains_a_mirror,
     ),
     (
+        "hosts::hls_players_are_led_away",
+        &[FFMPEG],
+        hosts::hls_players_are_led_away,
+    ),
+    (
         "network::machines_list_each_other",
-        &[NAMESPACES],
+        &[NAMESPACES, FFMPEG],
         network::machines_list_each_other,
     ),
     (

@@ -1,7 +1,7 @@
 //! Servers in network namespaces, each with addresses of its own, as machines have them.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
@@ -11,6 +11,8 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 use crate::daemon::{binary, mirror_binary, secret};
+use crate::media::programme;
+use crate::viewer::{Tag, Viewer};
 use crate::world::{Process, World, get_at, wait_for, wait_within};
 
 /// Whether namespaces can be made here; that takes root, and `ip`.
@@ -85,6 +87,31 @@ impl Machine {
         let (status, body) = asked.join().expect("a thread")?;
         assert_eq!(status, 200, "{body}");
         Some(serde_json::from_str(&body).expect("a list"))
+    }
+
+    /// Somebody on this machine who watches what its server has.
+    fn viewer(&self, world: &World, name: &str, address: &str) -> Viewer {
+        let address: SocketAddr = format!("{address}:8080").parse().expect("an address");
+        wait_for(&format!("{name} finds the stream"), || {
+            let asked = self.on(move || get_at(address, "/live/event.json"));
+            let (status, _) = asked.join().expect("a thread")?;
+            (status == 200).then_some(())
+        });
+        let socket = self.on(move || TcpStream::connect(address));
+        let socket = socket.join().expect("a thread").expect("a connection");
+        Viewer::over(world, name, socket, "live/event")
+    }
+
+    /// Publishes to the server of this machine.
+    fn encoder(&self, world: &World) -> Process {
+        let mut command = Command::new("/usr/sbin/ip");
+        command
+            .args(["netns", "exec", &self.0, "ffmpeg", "-hide_banner", "-re"])
+            .args(["-stream_loop", "-1", "-i"])
+            .arg(programme())
+            .args(["-t", "300", "-c", "copy", "-f", "flv"])
+            .arg("rtmp://127.0.0.1/live/event");
+        world.start("encoder", &mut command)
     }
 
     fn server(&self, world: &World, name: &str, binary: &Path, keys: &str) -> Process {
@@ -178,7 +205,7 @@ pub(crate) fn machines_list_each_other(world: &World) {
         )
     };
     let master = format!(
-        "role = \"master\"\n[play]\nnetworks = [\"10.0.0.0/8\", \"203.0.113.0/24\"]\n[master]\nsecret_file = \"{}\"\n",
+        "role = \"master\"\n[publish]\nnetworks = [\"loopback\"]\n[play]\nnetworks = [\"10.0.0.0/8\", \"203.0.113.0/24\"]\n[master]\nsecret_file = \"{}\"\n",
         key.display()
     );
     let program = mirror_binary();
@@ -214,6 +241,12 @@ pub(crate) fn machines_list_each_other(world: &World) {
     until(&d, "10.0.3.2", &with_d);
     assert_eq!(count(&master, "mirror-address"), 1, "of D, once");
 
+    let _encoder = m.encoder(world);
+    let at_b = b.viewer(world, "viewer-b", "10.0.1.2");
+    let at_d = d.viewer(world, "viewer-d", "10.0.3.2");
+    at_b.wait_pictures(25);
+    at_d.wait_pictures(25);
+
     // B is cut off without a word: it is in no list within seconds, and knows that its own is old.
     m.set_link("to-b", "down");
     let cut = Instant::now();
@@ -235,6 +268,13 @@ pub(crate) fn machines_list_each_other(world: &World) {
         "the last good one"
     );
 
+    // Its viewer hears that the stream waits, and stays; whoever watches behind A has missed nothing.
+    wait_for("the viewer of B hears that it waits", || {
+        (at_b.count(Tag::is_notice) > 0).then_some(())
+    });
+    assert_eq!(at_b.ended(), None);
+    at_d.wait_more(25);
+
     // C is killed: its connection breaks, and it is out at once.
     c_process.kill();
     until(&m, "203.0.113.1", &["http://203.0.113.2:8080"]);
@@ -255,6 +295,12 @@ pub(crate) fn machines_list_each_other(world: &World) {
         "203.0.113.1",
         &["http://198.51.100.7:8080", "http://203.0.113.2:8080"],
     );
+    // And so is the picture, on the same connection.
+    at_b.wait_more(25);
+    for viewer in [at_b, at_d] {
+        assert_eq!(viewer.ended(), None);
+        viewer.assert_sane();
+    }
 }
 
 /// Lines of a log with this code.

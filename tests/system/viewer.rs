@@ -65,7 +65,11 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// Asks for `/STREAM.flv` and reads on in a thread of its own. Panics when the answer is not 200.
     pub(crate) fn open(world: &World, name: &str, port: u16, stream: &str) -> Self {
-        let mut socket = connect(port);
+        Self::over(world, name, connect(port), stream)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn over(world: &World, name: &str, mut socket: TcpStream, stream: &str) -> Self {
         write!(
             socket,
             "GET /{stream}.flv HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://elsewhere\r\n\r\n"

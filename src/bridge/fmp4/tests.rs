@@ -484,3 +484,29 @@ fn a_cut_costs_what_it_tore_and_an_epoch_goes_on_with_the_numbers() {
     assert!(newest > last + 1);
     world.compare();
 }
+
+/// A group of pictures may be as large as an encoder likes: what is collected of it is bounded, and the next
+/// one is a segment again.
+#[test]
+fn a_segment_that_is_too_large_is_none_and_the_next_one_is() {
+    let mut world = World::new(small(), true);
+    world.send(200, 2000);
+    let mut tail = Tail::new(world.servers[0].stream().unwrap(), Arc::new(NoWake));
+    let mut following = Following::default();
+    let mut made = Vec::new();
+    for group in 0..4 {
+        for picture in 0..50 {
+            world.ms += 40;
+            let mut tag = vec![if picture == 0 { 0x17 } else { 0x27 }, 1, 0, 0, 40];
+            tag.resize(if group == 1 { 1 << 20 } else { 1000 }, 7);
+            world.push(kind::VIDEO, tag, 0);
+            tail.refresh();
+            while following.turn(&tail, 7, |segment| made.push(segment)) {}
+        }
+    }
+    let [Ok(before), Err(why), Ok(after)] = &made[..] else {
+        panic!("{made:?}")
+    };
+    assert_eq!(*why, NoSegment::TooLarge);
+    assert_eq!(after.number, before.number + 2, "its number is missing");
+}

@@ -29,10 +29,11 @@ impl Server {
 }
 
 /// An answer: status, head, body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// In small letters.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 fn ask(port: u16, method: &str, path: &str, fields: &str) -> Option<Answer> {
@@ -53,7 +54,7 @@ fn ask(port: u16, method: &str, path: &str, fields: &str) -> Option<Answer> {
     })
 }
 
-fn fetch(port: u16, path: &str) -> Answer {
+pub(crate) fn fetch(port: u16, path: &str) -> Answer {
     ask(port, "GET", path, "").expect("an answer")
 }
 
@@ -63,6 +64,8 @@ struct Playlist {
     text: String,
     first: u64,
     discontinuity: u64,
+    /// Milliseconds.
+    target: i64,
     /// Initialization segment and segment of each.
     segments: Vec<(String, String)>,
 }
@@ -75,6 +78,7 @@ impl Playlist {
         let mut list = Self {
             first: value("#EXT-X-MEDIA-SEQUENCE:")?,
             discontinuity: value("#EXT-X-DISCONTINUITY-SEQUENCE:")?,
+            target: i64::try_from(value("#EXT-X-TARGETDURATION:")?).ok()? * 1000,
             ..Self::default()
         };
         let mut init = String::new();
@@ -89,9 +93,31 @@ impl Playlist {
         Some(list)
     }
 
+    /// How far the end of its last segment is behind the clock on the wall, milliseconds.
+    fn behind(&self) -> Option<i64> {
+        let last = |tag: &str| self.text.lines().rev().find_map(|l| l.strip_prefix(tag));
+        let mut command = Command::new("date");
+        command.args(["-d", last("#EXT-X-PROGRAM-DATE-TIME:")?, "+%s%3N"]);
+        let begun = command.output().ok()?.stdout;
+        let begun: i64 = String::from_utf8(begun).ok()?.trim().parse().ok()?;
+        let length: f64 = last("#EXTINF:")?.trim_end_matches(',').parse().ok()?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        #[expect(clippy::cast_possible_truncation, reason = "a few seconds")]
+        let end = begun + (length * 1000.0) as i64;
+        Some(i64::try_from(now.ok()?.as_millis()).ok()? - end)
+    }
+
     fn last(&self) -> u64 {
         self.first + self.segments.len() as u64
     }
+}
+
+/// No more than two segments behind: what the encoder sends now is in the one after the next.
+fn wait_near(port: u16) {
+    wait_for("a playlist that is near", || {
+        let list = Playlist::read(port)?;
+        (list.behind()? < 2 * list.target).then_some(())
+    });
 }
 
 /// Everything that a server was seen to serve, by name.
@@ -172,9 +198,16 @@ pub(crate) fn ffmpeg_and_gstreamer_play_it(world: &World) {
     assert!((viewers - 2.0).abs() < 0.1, "{viewers} viewers");
     let streams = server.metric("crtmpserver_hls_streams", "");
     assert!((streams - 1.0).abs() < 0.1, "packaged {streams} times");
+    wait_near(server.http);
     drop((ffmpeg, gstreamer));
     wait_within(Duration::from_secs(60), "they are gone", || {
         (server.metric("crtmpserver_viewers", "hls") < 0.1).then_some(())
+    });
+    // And nothing is made for nobody.
+    wait_within(Duration::from_secs(60), "packaging ends", || {
+        let streams = server.metric("crtmpserver_hls_streams", "");
+        let bytes = server.metric("crtmpserver_hls_bytes", "");
+        (streams < 0.1 && bytes < 0.1).then_some(())
     });
 }
 
