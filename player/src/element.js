@@ -14,7 +14,9 @@ const AWAKE = 2600;
 
 /** States with nothing to see but the sentence and the last picture. */
 const BUSY = new Set(['connecting', 'switching']);
-const STILL = new Set(['waiting', 'offline', 'failed', 'nohosts', 'unsupported', 'nomse', 'blocked']);
+/** States that the viewer may want to end. */
+const VAIN = new Set(['offline', 'failed', 'full', 'unready', 'nohosts']);
+const STILL = new Set(['waiting', 'offline', 'failed', 'full', 'unready', 'nohosts', 'unsupported', 'nomse', 'blocked']);
 
 /** See the module. Options are attributes, written-with-hyphens; `player` is the player behind it. */
 export class CrtmpPlayer extends HTMLElement {
@@ -25,6 +27,8 @@ export class CrtmpPlayer extends HTMLElement {
     /** @type {Player | null} */
     this.player = null;
     this.root = this.attachShadow({ mode: 'open' });
+    /** Taken out of the page and put back, it has all its parts. */
+    this.made = false;
     this.state = 'idle';
     this.showsFacts = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -35,13 +39,16 @@ export class CrtmpPlayer extends HTMLElement {
 
   connectedCallback() {
     if (this.player) return;
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    this.root.adoptedStyleSheets = [sheet];
-    this.root.innerHTML = `<div class="all">${SKELETON}</div>`;
+    if (!this.made) {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(STYLE);
+      this.root.adoptedStyleSheets = [sheet];
+      this.root.innerHTML = `<div class="all">${SKELETON}</div>`;
+      this.bind();
+      this.made = true;
+    }
     this.setAttribute('role', 'region');
     if (!this.hasAttribute('aria-label')) this.setAttribute('aria-label', `Live video ${this.getAttribute('stream') ?? ''}`);
-    this.bind();
     this.begin();
   }
 
@@ -60,8 +67,8 @@ export class CrtmpPlayer extends HTMLElement {
    * @param {string | null} after
    */
   attributeChangedCallback(_, before, after) {
-    if (this.player === null || before === after) return;
-    this.player.destroy();
+    if (!this.made || !this.isConnected || before === after) return;
+    this.player?.destroy();
     this.begin();
   }
 
@@ -73,8 +80,6 @@ export class CrtmpPlayer extends HTMLElement {
       this.tell('unsupported', error instanceof Error ? error.message : String(error));
       return;
     }
-    const box = this.part_('.box');
-    for (const name of ['swap', 'volume', 'paused']) box.addEventListener(name, () => this.draw());
     if (!this.player.checked.autoplay) this.tell('blocked', '');
     this.draw();
   }
@@ -139,6 +144,7 @@ export class CrtmpPlayer extends HTMLElement {
     click('.fs', () => void this.fullscreen());
     click('.pip', () => void this.pip());
     const volume = /** @type {HTMLInputElement} */ (this.part_('.volume'));
+    for (const name of ['swap', 'volume', 'paused']) this.part_('.box').addEventListener(name, () => this.draw());
     volume.addEventListener('input', () => this.setVolume(Number(volume.value)));
     this.addEventListener('pointermove', () => this.wake());
     this.addEventListener('pointerdown', () => this.wake());
@@ -266,7 +272,7 @@ export class CrtmpPlayer extends HTMLElement {
     all.classList.toggle('still', STILL.has(state) && state !== 'blocked');
     this.part_('.spin').hidden = !BUSY.has(state);
     this.part_('.big').hidden = state !== 'blocked';
-    this.part_('.again').hidden = state !== 'failed' && state !== 'nohosts' && state !== 'offline';
+    this.part_('.again').hidden = !VAIN.has(state);
     this.draw();
   }
 

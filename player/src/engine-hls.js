@@ -21,9 +21,10 @@ export function supported() {
  * @param {string} base
  * @param {string} stream
  * @param {EngineEvents} on
+ * @param {number} patience How long a mirror may take to answer, ms.
  * @returns {Engine}
  */
-export function open(video, base, stream, on) {
+export function open(video, base, stream, on, patience) {
   let over = false;
   let bytes = 0;
   /** @param {import('./machine.js').Failure} failure */
@@ -33,8 +34,9 @@ export function open(video, base, stream, on) {
     hls.stopLoad();
     on.failed(failure);
   };
-  // Another mirror is better than another try: every error is told at once.
-  const once = { maxTimeToFirstByteMs: 4000, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null };
+  // Another mirror is better than another try: every error is told at once. What a playlist names is in the
+  // mirror's memory, so that one that is there answers at once.
+  const once = { maxTimeToFirstByteMs: patience, maxLoadTimeMs: 20_000, timeoutRetry: null, errorRetry: null };
   const hls = new Hls({
     enableWorker: false, // fragments are fMP4 already: there is nothing to convert
     liveSyncDurationCount: 2,
@@ -61,7 +63,8 @@ export function open(video, base, stream, on) {
     if (level) on.info({ video: level.videoCodec, audio: level.audioCodec, width: level.width, height: level.height });
   });
   hls.on(Hls.Events.ERROR, (_, data) => {
-    if (!data.fatal) return;
+    // What it would try again here is had from another mirror sooner.
+    if (!data.fatal && data.type !== Hls.ErrorTypes.NETWORK_ERROR) return;
     const detail = `${data.details}: ${data.reason ?? data.error?.message ?? ''}`;
     const status = data.response?.code ?? 0;
     const never = [

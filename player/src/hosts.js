@@ -21,6 +21,8 @@ export class Hosts {
     this.list = [];
     /** @type {Map<string, Mark>} */
     this.marks = new Map();
+    /** Whether what is remembered has changed since somebody looked. */
+    this.changed = false;
     /** Mirrors that another one named, and that are in no list. @type {Map<string, Host>} */
     this.guests = new Map();
   }
@@ -64,12 +66,13 @@ export class Hosts {
    */
   fail(host, now, lasting = this.options.failureExpiry) {
     this.marks.set(host.url, { until: now + lasting });
+    this.changed = true;
     if (this.marks.size > 256) this.forget(now);
   }
 
   /** @param {Host} host */
   forgive(host) {
-    this.marks.delete(host.url);
+    if (this.marks.delete(host.url)) this.changed = true;
   }
 
   /**
@@ -79,6 +82,36 @@ export class Hosts {
   forget(now) {
     for (const [url, mark] of this.marks) {
       if (mark.until <= now) this.marks.delete(url);
+    }
+  }
+
+  /**
+   * What is remembered, as text for the next page.
+   * @param {number} now
+   */
+  kept(now) {
+    this.forget(now);
+    return JSON.stringify([...this.marks].map(([url, { until }]) => [url, until]));
+  }
+
+  /**
+   * Takes what an earlier page kept.
+   * @param {string | null} text Anything: a page may have written there what it liked.
+   * @param {number} now
+   */
+  remember(text, now) {
+    /** @type {unknown} */
+    let kept = null;
+    try {
+      kept = JSON.parse(text ?? 'null');
+    } catch {
+      // Not ours.
+    }
+    for (const entry of Array.isArray(kept) ? kept.slice(0, 256) : []) {
+      const [url, until] = Array.isArray(entry) ? entry : [];
+      if (typeof url !== 'string' || typeof until !== 'number' || !(until > now)) continue;
+      // The clock may have been set meanwhile: nobody is shunned for longer than a failure is.
+      this.marks.set(url, { until: Math.min(until, now + this.options.failureExpiry) });
     }
   }
 
@@ -94,18 +127,20 @@ export class Hosts {
 
   /**
    * The next mirror to try. Ready ones first; then those that are full or leave, which may have changed
-   * their mind; those that failed only where the pass would have nobody at all.
+   * their mind; those that failed only where the pass would have nobody at all, or where one pass was in
+   * vain: from then on each goes over everybody.
    * @param {ReadonlySet<string>} tried URLs that this pass has tried.
    * @param {number} now
    * @param {string | null} [except] The URL of the mirror to get away from.
+   * @param {boolean} [vain] Whether a pass was in vain.
    * @returns {Host | null}
    */
-  next(tried, now, except = null) {
+  next(tried, now, except = null, vain = false) {
     const open = this.all().filter((h) => !tried.has(h.url) && h.url !== except);
     const good = open.filter((h) => !this.failed(h, now));
     const ready = good.filter((h) => h.state === 'ready');
     const found = this.choose(ready.length > 0 ? ready : good);
-    if (found !== null || tried.size > 0) return found;
+    if (found !== null || (tried.size > 0 && !vain)) return found;
     return this.choose(open);
   }
 

@@ -20,6 +20,7 @@ video.shown { visibility: visible; z-index: 1; }
 .say { position: absolute; inset: 0 0 3rem; z-index: 3; display: flex; flex-direction: column; gap: 1rem;
   align-items: center; justify-content: center; padding: 1rem; text-align: center; pointer-events: none; }
 .say p { margin: 0; max-width: 34rem; font-size: 1.05em; text-wrap: balance; text-shadow: 0 1px 6px #000c; }
+.say p:not(:empty) { padding: .45rem 1rem; border-radius: .6rem; background: #05080bd9; }
 .say button { pointer-events: auto; }
 .spin { width: 2.4rem; height: 2.4rem; border-radius: 50%; border: 3px solid #fff3; border-top-color: #fff;
   animation: spin 1s linear infinite; }

@@ -46,7 +46,8 @@ import { Hosts } from './hosts.js';
 
 /**
  * What a viewer is to be told.
- * @typedef {'idle' | 'connecting' | 'playing' | 'waiting' | 'switching' | 'offline' | 'failed' | 'unsupported' | 'nohosts'} State
+ * @typedef {'idle' | 'connecting' | 'playing' | 'waiting' | 'switching' | 'offline' | 'failed' | 'full' | 'unready'
+ *   | 'unsupported' | 'nohosts'} State
  */
 
 /**
@@ -74,6 +75,10 @@ const LONGEST_REST = 8000;
 const OFFLINE_REST = 2000;
 /** How often a viewer of a leaving mirror looks for another, ms. */
 const DRAIN_REST = 1500;
+/** What was said of a search in vain stays said during the next one. @type {Set<State>} */
+const VAIN = new Set(['offline', 'failed', 'full', 'unready']);
+/** @returns {{missing: number, failed: number, busy: number, http: number, mute: number}} */
+const nothingSeen = () => ({ missing: 0, failed: 0, busy: 0, http: 0, mute: 0 });
 
 /** See the module. */
 export class Machine {
@@ -98,9 +103,14 @@ export class Machine {
     this.protocol = 0;
     /** URLs that this pass has tried. @type {Set<string>} */
     this.tried = new Set();
-    /** How this pass's tries ended; `mute` are failures of servers that did answer. */
-    this.seen = { missing: 0, failed: 0, mute: 0 };
+    /**
+     * How this pass's tries ended. Of those that `failed`, `busy` and `http` did so in so many words, and
+     * `mute` answered but gave no picture.
+     */
+    this.seen = nothingSeen();
     this.pass = 0;
+    /** Whether a pass was in vain since there was a picture. */
+    this.vain = false;
     /** When a rest is over. @type {number | null} */
     this.resting = null;
     /** Since when there is no picture that moves, and why. @type {{at: number, why: string} | null} */
@@ -121,6 +131,7 @@ export class Machine {
     if (this.running) return;
     this.running = true;
     this.failures = 0;
+    this.vain = false;
     this.beginSearch();
     this.advance(now);
   }
@@ -231,6 +242,7 @@ export class Machine {
     }
     this.lost = null;
     this.failures = 0;
+    this.vain = false;
     this.hosts.forgive(link.host);
     this.beginSearch();
     this.say('playing');
@@ -297,6 +309,7 @@ export class Machine {
       this.emit('connectFailed', link.host.url, this.hosts.index(link.host), why, failure.detail ?? '');
       if (why === 'missing') this.seen.missing += 1;
       else this.seen.failed += 1;
+      if (why === 'busy' || why === 'http') this.seen[why] += 1;
       if (link.opened !== null && (why === 'stalled' || why === 'broken')) this.seen.mute += 1;
       if (why === 'unsupported') this.tried.delete(link.host.url);
       this.advance(now);
@@ -357,7 +370,7 @@ export class Machine {
     if (!this.running || this.next !== null) return;
     const staying = this.current !== null && !this.current.dead;
     const except = staying ? (this.current?.host.url ?? null) : null;
-    const host = this.hosts.next(this.tried, now, except);
+    const host = this.hosts.next(this.tried, now, except, this.vain);
     if (host === null) return this.passOver(now, staying);
     this.tried.add(host.url);
     const protocol = this.options.protocols[this.protocol];
@@ -375,7 +388,7 @@ export class Machine {
       dead: false,
       pace: this.options.stallTimeout,
     };
-    if (!staying && this.state !== 'offline' && this.state !== 'failed') {
+    if (!staying && !VAIN.has(this.state)) {
       this.say(this.current ? 'switching' : 'connecting');
     }
     this.emit('connect', host.url, this.hosts.index(host));
@@ -388,12 +401,13 @@ export class Machine {
    * @param {boolean} staying A picture still moves.
    */
   passOver(now, staying) {
-    const { missing, failed, mute } = this.seen;
+    const { missing, failed, busy, http, mute } = this.seen;
     const nobody = this.tried.size === 0;
     const nowhere = missing > 0 && failed === 0;
     if (mute > 0 && mute === failed) this.otherProtocol();
     const pass = this.pass + 1;
     this.beginSearch();
+    this.vain = true;
     this.actions.push({ do: 'refresh' });
     if (staying) {
       this.resting = now + DRAIN_REST;
@@ -407,7 +421,10 @@ export class Machine {
     } else {
       if (this.failures === 0) this.emit('failed');
       this.failures += 1;
-      this.say(nobody ? 'nohosts' : missing > 0 ? 'offline' : 'failed');
+      // Who answers tells more than who does not.
+      if (nobody) this.say('nohosts');
+      else if (missing > 0) this.say('offline');
+      else this.say(busy > 0 ? 'full' : http > 0 ? 'unready' : 'failed');
       const longest = Math.min(LONGEST_REST, 1000 * 2 ** Math.min(this.failures, 10));
       this.resting = now + longest * (0.5 + 0.5 * this.random());
     }
@@ -416,7 +433,7 @@ export class Machine {
   /** A new search: nobody was tried. */
   beginSearch() {
     this.tried = new Set();
-    this.seen = { missing: 0, failed: 0, mute: 0 };
+    this.seen = nothingSeen();
     this.pass = 0;
   }
 

@@ -55,7 +55,7 @@ import { sentence } from './words.js';
 /**
  * @typedef {object} EngineModule
  * @property {() => boolean} supported
- * @property {(video: HTMLVideoElement, base: string, stream: string, on: EngineEvents) => Engine} open
+ * @property {(video: HTMLVideoElement, base: string, stream: string, on: EngineEvents, patience: number) => Engine} open
  */
 
 /** Loaded when they are needed. @type {Record<Protocol, () => Promise<EngineModule>>} */
@@ -69,6 +69,8 @@ const ENGINES = {
 const PAUSE = 20_000;
 /** How much rarer the list is asked for while all is well: a thousand players ask the same server. */
 const CALM = 3;
+/** Where the mirrors that failed are kept, for as long as the tab is open. */
+const FAILED = 'crtmpserver-player:failed';
 
 /** @typedef {{engine: Engine | null, video: HTMLVideoElement, media: Media, closed: boolean, protocol: Protocol}} Seat */
 
@@ -92,8 +94,9 @@ export class Player {
       lists: this.checked.lists,
       hosts: this.checked.fixed,
       secure: location.protocol === 'https:',
-      storage: storage(),
+      storage: storage('localStorage'),
     });
+    this.session = storage('sessionStorage');
     /** @type {Machine | null} */
     this.machine = null;
     this.paused = !this.checked.autoplay;
@@ -112,6 +115,8 @@ export class Player {
     this.timer = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.pauseTimer = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.keeping = undefined;
     this.ticker = setInterval(() => this.tick(), 250);
     this.seconds = setInterval(() => this.second(), 1000);
     const { signal } = this.listeners;
@@ -144,6 +149,7 @@ export class Player {
       return;
     }
     this.machine = new Machine({ ...this.checked, protocols });
+    this.machine.hosts.remember(this.session?.getItem(FAILED) ?? null, now());
     await this.refresh();
     if (this.listeners.signal.aborted) return;
     if (!this.paused) this.run((m) => m.start(now()));
@@ -173,9 +179,27 @@ export class Player {
     if (!machine || this.listeners.signal.aborted) return;
     step(machine);
     for (const action of machine.take()) this.act(action);
+    if (machine.hosts.changed) this.keep(machine);
     clearTimeout(this.timer);
     const at = machine.nextTimeout();
     if (at !== null) this.timer = setTimeout(() => this.run((m) => m.timeout(now())), Math.max(0, at - now()));
+  }
+
+  /**
+   * Keeps the mirrors that failed: who loads the page again goes past them. A moment later: a page that is
+   * left loses its connections, too, and no mirror is to blame for that.
+   * @param {Machine} machine
+   */
+  keep(machine) {
+    machine.hosts.changed = false;
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => {
+      try {
+        this.session?.setItem(FAILED, machine.hosts.kept(now()));
+      } catch {
+        // No room, or forbidden: then they are not kept.
+      }
+    }, 1000);
   }
 
   /** @param {import('./machine.js').Action} action */
@@ -244,7 +268,7 @@ export class Player {
         seat.media = { ...seat.media, ...media };
       },
       verdict: () => this.verdict(host),
-    });
+    }, this.checked.connectTimeout);
     if (!this.paused) void this.play(video);
   }
 
@@ -410,6 +434,7 @@ export class Player {
     this.listeners.abort();
     clearTimeout(this.timer);
     clearTimeout(this.pauseTimer);
+    clearTimeout(this.keeping);
     clearInterval(this.ticker);
     clearInterval(this.seconds);
     for (const id of [...this.seats.keys()]) this.close(id);
@@ -543,9 +568,10 @@ function ranges(buffered) {
   return Array.from({ length: buffered.length }, (_, i) => [buffered.start(i), buffered.end(i)]);
 }
 
-function storage() {
+/** @param {'localStorage' | 'sessionStorage'} which */
+function storage(which) {
   try {
-    return localStorage;
+    return globalThis[which];
   } catch {
     return null; // a page in a frame without rights
   }

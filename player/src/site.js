@@ -77,7 +77,9 @@ function fromAddress(main) {
   const query = new URLSearchParams(location.search);
   const stream = query.get('stream');
   if (!stream) {
-    main.append(form(query));
+    const title = document.createElement('h1');
+    title.textContent = 'Watch a stream';
+    main.append(title, form(query));
     return;
   }
   const section = document.createElement('section');

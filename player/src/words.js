@@ -12,6 +12,8 @@ const SENTENCES = {
   switching: 'Changing to another server…',
   offline: 'This stream is not live. It starts here by itself when it begins.',
   failed: 'No server answers. Still trying.',
+  full: 'No server takes more viewers at the moment. Still trying.',
+  unready: 'The servers answer, but none has this stream at the moment. Still trying.',
   nohosts: 'There is no server to ask. Still trying.',
   unsupported: 'This browser cannot play this stream.',
   disconnected: 'This device is offline. It goes on as soon as the network is back.',

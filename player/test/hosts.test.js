@@ -87,6 +87,32 @@ test('a mirror that another one named can be chosen, and no flood of them', () =
   assert.ok(h.all().length <= 10);
 });
 
+test('what is remembered outlives the page, and no longer than failureExpiry', () => {
+  const h = hosts([host('a'), host('b')], false);
+  h.fail(host('a'), 1000);
+  assert.equal(h.changed, true);
+  const kept = h.kept(1000);
+  const next = () => hosts([host('a'), host('b')], false);
+  const one = next();
+  one.remember(kept, 5000);
+  assert.equal(one.next(none, 5000)?.url, 'b');
+  assert.equal(one.next(none, 11_000)?.url, 'a', 'it is forgiven');
+  const late = next();
+  late.remember(kept, 20_000);
+  assert.equal(late.marks.size, 0);
+  const clock = next();
+  clock.remember('[["a",9e15]]', 0);
+  assert.equal(clock.next(none, 10_000)?.url, 'a', 'however the clock was set');
+  for (const wrong of [null, '', 'x', '7', '{}', '[7]', '[["a"]]', '[["a","b"]]', '[[1,2]]', '[null]']) {
+    const none = next();
+    none.remember(wrong, 0);
+    assert.equal(none.marks.size, 0, String(wrong));
+  }
+  const flood = next();
+  flood.remember(JSON.stringify(Array.from({ length: 5000 }, (_, i) => [`h${i}`, 5000])), 0);
+  assert.equal(flood.marks.size, 256);
+});
+
 test('what is remembered of mirrors is bounded', () => {
   const h = hosts([]);
   for (let i = 0; i < 5000; i++) h.fail(host(`h${i}`), i * 100);

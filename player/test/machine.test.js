@@ -217,6 +217,7 @@ test('nobody answers: passes, then the event, then it goes on by itself', () => 
   const log = w.said();
   assert.equal(log.filter((l) => l === 'failed').length, 1);
   assert.equal(log.filter((l) => l.startsWith('connectFailed')).length, 6, 'three passes over two mirrors');
+  assert.deepEqual(w.opened.slice(0, 6).map((o) => o.url), ['h0', 'h1', 'h0', 'h1', 'h0', 'h1'], 'each pass over both');
   assert.equal(w.machine.state, 'failed');
   for (let i = 0; i < 100; i++) {
     if (!w.machine.next) w.next();
@@ -227,6 +228,31 @@ test('nobody answers: passes, then the event, then it goes on by itself', () => 
   assert.ok(w.now - begun < 900_000);
   w.next().play();
   assert.equal(w.machine.state, 'playing');
+});
+
+test('who comes back after everybody failed is found by the next pass, not after failureExpiry', () => {
+  const w = new World(3).start();
+  for (let i = 0; i < 9; i++) {
+    w.fail('refused');
+    if (!w.machine.next) w.next();
+  }
+  const from = w.opened.length - 1;
+  for (let i = 0; i < 3 && w.opened[w.opened.length - 1]?.url !== 'h2'; i++) {
+    w.fail('refused');
+    if (!w.machine.next) w.next();
+  }
+  w.play();
+  assert.equal(w.machine.current?.host.url, 'h2');
+  assert.ok(w.opened.length - from <= 3);
+});
+
+test('when everybody is full, or has no stream, that is what is said', () => {
+  for (const [why, state] of /** @type {const} */ ([['busy', 'full'], ['http', 'unready'], ['timeout', 'failed']])) {
+    const w = new World(2, { connectCount: 1 }).start().fail(why).fail('refused');
+    assert.equal(w.machine.state, state);
+    w.next();
+    assert.equal(w.machine.state, state, 'until there is something else to say');
+  }
 });
 
 test('after an outage the next one is told again', () => {

@@ -127,7 +127,7 @@ test('what a refusal means', async () => {
 });
 
 test('every state has its sentence, and the list’s trouble is told with it', () => {
-  for (const state of ['connecting', 'waiting', 'switching', 'offline', 'failed', 'nohosts', 'unsupported', 'blocked', 'nomse']) {
+  for (const state of ['connecting', 'waiting', 'switching', 'offline', 'failed', 'full', 'unready', 'nohosts', 'unsupported', 'blocked', 'nomse']) {
     assert.match(sentence(state, { online: true }), /[.…]$/, state);
   }
   assert.equal(sentence('playing', { online: true, trouble: 'The list is old.' }), '');

@@ -1,8 +1,20 @@
 /** What people see: without a mouse, without sound, without a network, without what the player needs. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 
 import { Cluster, Server, browser, figures, freePort, hosted, killAll, plays, publish, says, told, until, visit } from './world.js';
+
+const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+/** What axe finds against the rules of WCAG 2.2 (A and AA) and good practice, as lines. */
+async function faults(page, rules = {}) {
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, {
+    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    rules: { 'target-size': { enabled: true }, ...rules },
+  }), rules);
+  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.flat(3).join(' ')}: ${n.failureSummary}`));
+}
 
 describe('people', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;
@@ -56,6 +68,42 @@ describe('people', { concurrency: false, timeout: 600_000 }, () => {
       await page.keyboard.press('Escape');
       assert.equal(await player.locator('.facts').isVisible(), false);
     }));
+
+  for (const colorScheme of ['light', 'dark']) {
+    it(`a screen reader gets on, and everything can be read, in the ${colorScheme}`, async () => {
+      const options = { colorScheme, before: (page) => page.addInitScript(AXE) };
+      await watch(async (page) => {
+        await plays(page);
+        assert.deepEqual(await faults(page), [], 'the start page');
+      }, options, '/');
+      await watch(async (page) => {
+        await plays(page);
+        await page.getByText('Embed this stream').click();
+        await page.getByText('Addresses for VLC').click();
+        await page.getByRole('button', { name: 'Mirror and delay', exact: true }).click();
+        await until('the details', async () => /Delay/.test(await page.locator('crtmp-player .facts').innerText()));
+        assert.deepEqual(await faults(page), [], 'a stream’s page, everything open');
+      }, options);
+      await watch(async (page) => {
+        await says(page, /not live/);
+        assert.deepEqual(await faults(page), [], 'one that is not live');
+      }, options, '/watch/live/later');
+      await watch(async (page) => {
+        await plays(page);
+        // Headings are the page's around it; the frame has its title.
+        assert.deepEqual(await faults(page, { 'page-has-heading-one': { enabled: false } }), [], 'in a frame');
+      }, options, '/watch/live/event?embed');
+      await watch(async (page) => assert.deepEqual(await faults(page), [], 'no page'), options, '/nothing');
+      await visit(chrome, site.url, options, async (page) => {
+        await page.getByLabel('Stream').waitFor();
+        assert.deepEqual(await faults(page), [], 'the form of the static page');
+      });
+      await visit(chrome, site.page(cluster.stream, [cluster.mirrors[0].url]), options, async (page) => {
+        await plays(page);
+        assert.deepEqual(await faults(page), [], 'the static page');
+      });
+    });
+  }
 
   it('on a phone nothing is wider than the screen', () =>
     watch(async (page) => {
@@ -188,6 +236,53 @@ describe('people', { concurrency: false, timeout: 600_000 }, () => {
       await until('one more try', async () => (await told(page, 'connectfailed')).length > 3);
     });
   });
+
+  it('a server that is full says so, and takes who waits as soon as there is room', async () => {
+    const small = await Server.start('small', '[limits]\nmax_viewers = 1\n[relay]\ngrace = "1s"\n');
+    const encoder = publish('encoder-small', small, cluster.stream);
+    await small.live(cluster.stream);
+    const url = site.page(cluster.stream, [small.url]);
+    await visit(chrome, url, {}, async (first) => {
+      await plays(first);
+      await visit(chrome, url, {}, async (second) => {
+        await says(second, /No server takes more viewers at the moment/);
+        assert.ok((await told(second, 'connectfailed')).every((f) => f.why === 'busy'));
+        await first.goto('about:blank');
+        await plays(second);
+      });
+    });
+    await encoder.kill();
+    await small.kill();
+  });
+
+  it('a player may be taken out of its page and put back, and its options may come late', () =>
+    visit(chrome, `${site.url}/?stream=${cluster.stream}&hosts=${cluster.mirrors[0].url}`, {}, async (page) => {
+      await plays(page);
+      const put = (step) => page.evaluate(step);
+      await put(() => {
+        globalThis.kept = document.querySelector('crtmp-player');
+        globalThis.place = globalThis.kept.parentNode;
+        globalThis.kept.remove();
+      });
+      await until('its connection ends', async () => (await cluster.mirrors[0].viewers('flv')) === 0);
+      await put(() => void globalThis.place.prepend(globalThis.kept));
+      await plays(page);
+      await page.locator('crtmp-player .play').focus();
+      await page.keyboard.press('m');
+      assert.equal((await figures(page)).muted, true, 'a key is heard once');
+      await put(() => {
+        globalThis.kept.remove();
+        const late = document.createElement('crtmp-player');
+        globalThis.place.prepend(late);
+      });
+      await says(page, /“stream” is ""; it should be APP\/STREAM/);
+      await page.evaluate(([stream, hosts]) => {
+        const late = document.querySelector('crtmp-player');
+        late.setAttribute('hosts', hosts);
+        late.setAttribute('stream', stream);
+      }, [cluster.stream, cluster.mirrors[0].url]);
+      await plays(page);
+    }));
 
   it('a list that is old, empty or wrong is told, and the mirror beside it plays', async () => {
     const mirror = cluster.mirrors[0].url;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, says, told, until, visit } from './world.js';
+import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, says, told, until, visit, within } from './world.js';
 
 describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;
@@ -75,10 +75,35 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
       const took = Date.now() - killed;
       assert.equal(now.stats.host, cluster.mirrors[0].url);
       const [change] = await told(page, 'switch');
-      console.log(`# killed: another mirror's picture after ${Math.round(change.ms)} ms, seen after ${took} ms`);
-      assert.ok(took < 3000, `${took} ms`);
+      within('killed, another mirror’s picture', took, 3000);
       assert.equal(change.why, 'ended');
     });
+    cluster.mirrors.pop();
+  });
+
+  it('goes past a mirror that failed when the page is loaded again, and forgives it after failureExpiry', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    const other = cluster.mirrors[0].url;
+    const expiry = 15_000;
+    await at(site.page(cluster.stream, [spare.url, other], `&failureExpiry=${expiry}`), async (page) => {
+      assert.equal((await plays(page)).stats.host, spare.url);
+      await spare.kill();
+      await until('pictures of another mirror', async () => (await figures(page)).stats?.host === other);
+      const failed = Date.now();
+      await spare.start();
+      await spare.live(cluster.stream);
+      await until('it is kept', () => page.evaluate((url) => sessionStorage['crtmpserver-player:failed']?.includes(url), spare.url));
+      await page.reload();
+      assert.equal((await plays(page)).stats.host, other);
+      const tried = await told(page, 'connect');
+      // A machine so slow that the time has passed by then has shown nothing.
+      if (Date.now() - failed < expiry) assert.deepEqual(tried.map((t) => t.host), [other], 'the one that failed is not asked');
+      await until('time', () => Date.now() - failed > expiry);
+      await page.reload();
+      assert.equal((await plays(page)).stats.host, spare.url, 'the first one again');
+    });
+    await spare.kill();
     cluster.mirrors.pop();
   });
 
@@ -95,8 +120,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
         return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1;
       });
       const took = Date.now() - stopped;
-      console.log(`# silent: seen after ${took} ms`);
-      assert.ok(took < 5000, `${took} ms`);
+      within('silent, another mirror’s picture', took, 5000);
       assert.equal((await told(page, 'switch'))[0].why, 'stalled');
     });
     await spare.kill();
@@ -118,8 +142,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
         assert.equal(f.state, 'playing', 'nobody has to be told');
         return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
       });
-      console.log(`# drained: seen after ${Date.now() - drained} ms`);
-      assert.ok(Date.now() - drained < 3000);
+      within('drained, another mirror’s picture', Date.now() - drained, 1000);
       assert.ok(moved.time > 0);
       assert.equal((await told(page, 'switch'))[0].why, 'drain');
     });
@@ -192,7 +215,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
         const f = await figures(page);
         return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
       });
-      console.log(`# HLS, killed: seen after ${Date.now() - killed} ms`);
+      within('HLS, killed, another mirror’s picture', Date.now() - killed, 3000);
       assert.ok(moved.shown);
     });
     cluster.mirrors.pop();
@@ -216,7 +239,7 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     // The page's own list is gone with its mirror: another mirror's says who is there.
     const listed = () => page.evaluate((url) => document.querySelector('crtmp-player').player.machine.hosts.list.some((h) => h.url === url), third.url);
     await until('the new mirror in its list', listed);
-    console.log(`# a mirror that came is known after ${Date.now() - begun} ms`);
+    console.log(`# a mirror that came is known to the page after ${Date.now() - begun} ms`);
     await third.live(cluster.stream);
     await second.kill();
     assert.equal(await plays_not_on([first, second]), third.url);

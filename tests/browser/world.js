@@ -12,10 +12,10 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inflateSync } from 'node:zlib';
 
-import { chromium } from 'playwright-core';
+import { chromium as driver } from 'playwright-core';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
-const binary = process.env.TEST_BIN ?? join(root, 'target/debug/crtmpserver');
+export const binary = process.env.TEST_BIN ?? join(root, 'target/debug/crtmpserver');
 /** Each file of tests has a folder, so that several may run at once. */
 export const logs = join(process.env.TEST_LOGS ?? join(root, 'target/test-logs/browser'), basename(process.argv[1] ?? 'x', '.test.js'));
 export const programme = join(root, 'src/demo/programme.flv');
@@ -35,6 +35,16 @@ export async function until(what, ask, patience = PATIENCE) {
     if (Date.now() > end) throw new Error(`waited ${patience} ms in vain: ${what}`);
     await pause(20);
   }
+}
+
+/**
+ * Holds a time to what was promised; on a machine that may be busy with other things, only roughly.
+ * TEST_STRICT=1 is for a machine that is not.
+ */
+export function within(what, took, promised) {
+  console.log(`# ${what}: ${Math.round(took)} ms, of ${promised} promised`);
+  const limit = process.env.TEST_STRICT === '1' ? promised : promised * 5;
+  if (took > limit) throw new Error(`${what}: ${took} ms, of ${promised} promised`);
 }
 
 /** A port that nobody has. */
@@ -189,11 +199,17 @@ export class Cluster {
   }
 }
 
-/** The static folder of the player, and a small web server that hosts it, on an address of its own. */
-export async function hosted(files = {}) {
-  const folder = join(logs, 'dist');
+/** The static folder of the player, made anew. */
+export function folderOf(name) {
+  const folder = join(logs, name);
   const built = spawnSync(process.execPath, [join(root, 'player/build.mjs'), folder], { encoding: 'utf8' });
   if (built.status !== 0) throw new Error(`the player is not built: ${built.stderr}`);
+  return folder;
+}
+
+/** The static folder of the player, and a small web server that hosts it, on an address of its own. */
+export async function hosted(files = {}) {
+  const folder = folderOf('dist');
   const types = { js: 'text/javascript', css: 'text/css', html: 'text/html', json: 'application/json' };
   const server = createWeb((request, response) => {
     const { pathname } = new URL(request.url, 'http://x');
@@ -219,10 +235,11 @@ export async function hosted(files = {}) {
   };
 }
 
+export const chromium = process.env.TEST_CHROMIUM ?? '/usr/bin/chromium';
+
 /** A browser; `policy` says what may play by itself. */
-export function browser(policy = 'no-user-gesture-required') {
-  const executablePath = process.env.TEST_CHROMIUM ?? '/usr/bin/chromium';
-  return chromium.launch({
+export function browser(policy = 'no-user-gesture-required', executablePath = chromium) {
+  return driver.launch({
     executablePath,
     args: ['--no-sandbox', '--disable-gpu', '--mute-audio', `--autoplay-policy=${policy}`],
   });
