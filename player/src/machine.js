@@ -154,6 +154,13 @@ export class Machine {
   setHosts(list, now) {
     this.hosts.set(list);
     if (!this.running || this.next !== null || list.length === 0) return;
+    // FLV brings a notice of its own; over HLS the list is what tells.
+    const { current } = this;
+    const leaves = (/** @type {Host} */ h) => h.state === 'draining' && h.url === current?.host.url;
+    if (current && !current.dead && this.lost === null && list.some(leaves) && list.some((h) => h.state === 'ready')) {
+      this.move(current.id, null, now);
+      return;
+    }
     // Nobody was to be had: perhaps somebody is now.
     if (this.state === 'nohosts') this.advance(now);
   }

@@ -315,6 +315,21 @@ test('a leaving mirror without another one: it is watched until its end, and oth
   assert.equal(w.machine.current?.host.url, 'h9');
 });
 
+test('the list says that a mirror leaves', () => {
+  const w = new World(['a', 'b']).start().play();
+  const list = (/** @type {any} */ a, /** @type {any} */ b) =>
+    w.do((m) => m.setHosts([{ url: 'a', weight: 100, state: a }, { url: 'b', weight: 100, state: b }], w.now));
+  list('draining', 'full');
+  assert.equal(w.opened.length, 1, 'nobody has room: it stays to the end');
+  list('draining', 'ready');
+  list('draining', 'ready');
+  assert.deepEqual(w.opened.map((o) => o.url), ['a', 'b']);
+  w.play();
+  assert.equal(w.machine.current?.host.url, 'b');
+  list('draining', 'ready');
+  assert.equal(w.opened.length, 2);
+});
+
 test('a leaving mirror names another one', () => {
   const w = new World(['h0']).start().play();
   w.do((m, now) => m.move(1, 'http://sib', now));

@@ -16,6 +16,23 @@ const moved = (page) => until('pictures of another mirror', async () => {
   return f.shown && f.stats?.host === stay.url && f.stats.decoded > 1;
 });
 
+/** The longest time between two pictures on the screen from now on, as the browser shows them. */
+const watchGaps = (page) => page.evaluate(() => {
+  globalThis.gap = 0;
+  let last = performance.now();
+  for (const video of document.querySelector('crtmp-player').player.videos) {
+    const shown = () => {
+      if (video.classList.contains('shown')) {
+        const now = performance.now();
+        globalThis.gap = Math.max(globalThis.gap, now - last);
+        last = now;
+      }
+      video.requestVideoFrameCallback(shown);
+    };
+    video.requestVideoFrameCallback(shown);
+  }
+});
+
 const playingAt = async (page) => {
   await plays(page, { pictures: 1 });
   return (await told(page, 'state')).find((s) => s.state === 'playing').at;
@@ -36,7 +53,8 @@ for (let round = 0; round < rounds; round++) {
     for (const [what, end] of [
       ['killed', (m) => m.kill()],
       ['silent', (m) => m.process.signal('SIGSTOP')],
-      ['drained', (m) => m.ctl('drain', '--deadline', '60s')],
+      // Without a list an HLS viewer is told by the deadline alone.
+      ['drained', (m) => m.ctl('drain', '--deadline', protocol === 'hls' ? '5s' : '60s')],
     ]) {
       const begun = Date.now();
       const spare = await cluster.add();
@@ -48,12 +66,13 @@ for (let round = 0; round < rounds; round++) {
       await spare.live(cluster.stream);
       const page = await open(chrome, site.page(cluster.stream, [spare.url, stay.url], `&protocols=${protocol}`));
       await plays(page, { pictures: 50 });
+      await watchGaps(page);
       const at = Date.now();
       await end(spare);
       await moved(page);
-      note(`${what}: ${protocol}`, Date.now() - at);
-      const [change] = await told(page, 'switch');
-      note(`${what}: ${protocol}, no new picture for`, change.ms);
+      note(`${protocol}, ${what}: another mirror’s picture after`, Date.now() - at);
+      await pause(500);
+      note(`${protocol}, ${what}: the picture stood for`, await page.evaluate(() => globalThis.gap));
       await page.context().close();
       await spare.kill();
       cluster.mirrors.pop();
@@ -62,7 +81,7 @@ for (let round = 0; round < rounds; round++) {
 }
 for (const [what, all] of found) {
   const sorted = all.sort((a, b) => a - b);
-  console.log(`${what.padEnd(42)} median ${String(sorted[sorted.length >> 1]).padStart(5)} ms, worst ${String(sorted.at(-1)).padStart(5)} ms`);
+  console.log(`${what.padEnd(54)} median ${String(sorted[sorted.length >> 1]).padStart(5)} ms, worst ${String(sorted.at(-1)).padStart(5)} ms`);
 }
 await chrome.close();
 await site.close();
