@@ -132,6 +132,11 @@ def terraform_reads_its_files():
         assert declared == used, (cloud, declared ^ used)
         for kind, name in re.findall(r"\b((?:aws|openstack)_\w+)\.(\w+)", whole):
             assert f'"{kind}" "{name}"' in whole, (cloud, kind, name)
+        for name in set(re.findall(r"\blocal\.(\w+)", whole)):
+            assert re.search(rf"^  {name}\s+= ", whole, re.M), (cloud, name)
+        # An image of a mirror is enough: nothing else has to be said then, and no secret is.
+        image = re.search(r'variable "image" {.*?default     = null', whole, re.S)
+        assert image and "var.image != null" in whole, cloud
         # All that is yours in the user-data is put in.
         for word in ["https://apt.example.org", "UkVQT1NJVE9SWS1LRVk=", "rtmp://master.example.org", "SECRET-OF-THE-MASTER"]:
             assert f'"{word}"' in whole, (cloud, word)

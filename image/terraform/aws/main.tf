@@ -16,8 +16,11 @@ provider "aws" {
 }
 
 locals {
-  # The same file that is given to a single machine, with what is yours.
-  user_data = replace(
+  is_given = [for value in [var.master, var.secret_file, var.repository, var.repository_key] : value != null]
+
+  # An image of a mirror knows its master. Debian's own is given the same file as a single machine, with
+  # what is yours.
+  user_data = var.image != null || contains(local.is_given, false) ? "" : replace(
     replace(
       replace(
         replace(
@@ -33,7 +36,7 @@ locals {
   ports = { rtmp = 1935, http = 8080 }
 }
 
-# Debian's own; an image of a mirror starts faster.
+# Debian's own, when there is no image of a mirror, which starts faster.
 data "aws_ami" "debian" {
   most_recent = true
   owners      = ["136693071363"]
@@ -89,6 +92,13 @@ resource "aws_launch_template" "mirror" {
     tags = {
       Name        = "${var.name}-mirror"
       crtmpserver = "mirror"
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.image != null || !contains(local.is_given, false)
+      error_message = "Without an image of a mirror, it takes master, secret_file, repository and repository_key."
     }
   }
 }

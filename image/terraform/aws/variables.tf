@@ -20,7 +20,7 @@ variable "subnets" {
 }
 
 variable "image" {
-  description = "Image of a mirror; without one Debian's own"
+  description = "Image of a mirror, which knows its master; without one, a mirror is made of Debian's"
   type        = string
   default     = null
 }
@@ -32,28 +32,32 @@ variable "instance_type" {
 }
 
 variable "master" {
-  description = "Where the mirrors pull from"
+  description = "Where the mirrors pull from; an image knows it"
   type        = string
+  default     = null
 
   validation {
-    condition     = startswith(var.master, "rtmp://")
+    condition     = try(startswith(var.master, "rtmp://"), true)
     error_message = "The master is rtmp://HOST or rtmp://HOST:PORT."
   }
 }
 
 variable "secret_file" {
-  description = "File with the secret that the master shares with its mirrors"
+  description = "File with the secret that the master shares with its mirrors; an image needs none"
   type        = string
+  default     = null
 }
 
 variable "repository" {
-  description = "Address of the apt repository"
+  description = "Address of the apt repository; an image needs none"
   type        = string
+  default     = null
 }
 
 variable "repository_key" {
-  description = "The repository's crtmpserver.gpg"
+  description = "The repository's crtmpserver.gpg; an image needs none"
   type        = string
+  default     = null
 }
 
 variable "minimum" {

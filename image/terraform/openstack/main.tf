@@ -12,8 +12,11 @@ terraform {
 }
 
 locals {
-  # The same file that is given to a single machine, with what is yours.
-  user_data = replace(
+  is_given = [for value in [var.master, var.secret_file, var.repository, var.repository_key] : value != null]
+
+  # An image of a mirror knows its master. Debian's own is given the same file as a single machine, with
+  # what is yours.
+  user_data = var.image != null || contains(local.is_given, false) ? "" : replace(
     replace(
       replace(
         replace(
@@ -54,7 +57,7 @@ resource "openstack_orchestration_stack_v1" "mirrors" {
   }
 
   parameters = {
-    image          = var.image
+    image          = coalesce(var.image, var.debian)
     flavor         = var.flavor
     network        = var.network
     security_group = openstack_networking_secgroup_v2.mirror.name
@@ -64,4 +67,11 @@ resource "openstack_orchestration_stack_v1" "mirrors" {
   }
 
   timeout = 30
+
+  lifecycle {
+    precondition {
+      condition     = var.image != null || !contains(local.is_given, false)
+      error_message = "Without an image of a mirror, it takes master, secret_file, repository and repository_key."
+    }
+  }
 }
