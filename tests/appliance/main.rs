@@ -12,6 +12,7 @@
 )]
 
 mod activation;
+mod container;
 mod image;
 mod install;
 mod life;
@@ -108,6 +109,18 @@ const TESTS: &[Test] = &[
     ("trouble::a_full_disk", trouble::a_full_disk),
     ("prefix::there_and_away_again", prefix::there_and_away_again),
     ("page::what_it_shows_works", page::what_it_shows_works),
+    (
+        "container::closed_until_there_are_users",
+        container::closed_until_there_are_users,
+    ),
+    (
+        "container::a_mirror_as_kubernetes_starts_it",
+        container::a_mirror_as_kubernetes_starts_it,
+    ),
+    (
+        "container::the_same_packages_make_the_same_bytes",
+        container::the_same_packages_make_the_same_bytes,
+    ),
 ];
 
 /// What the tests drive, all of Debian.
@@ -132,7 +145,12 @@ fn main() {
     let trials = TESTS
         .iter()
         .map(|&(name, run)| {
-            let obstacle = obstacle.clone();
+            let obstacle = obstacle.clone().or_else(|| {
+                let lacks = |program: &&&str| !present(program);
+                let missing = container::NEEDS.iter().find(lacks)?;
+                let wanted = name.starts_with("container::");
+                wanted.then(|| format!("{missing} is not here"))
+            });
             Trial::ignorable_test(name, move || {
                 if let Some(obstacle) = obstacle {
                     return Ok(Completion::ignored_with(obstacle));
