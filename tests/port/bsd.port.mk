@@ -11,6 +11,7 @@ MKDIR=		mkdir -p
 INSTALL_DATA=	install -m 0644
 INSTALL_MAN=	install -m 0444
 STRIP_CMD=	true
+RM=		rm -f
 REINPLACE_CMD=	sed -i.bak
 COPYTREE_SHARE=	sh -c 'cp -R "$$1"/* "$$2"' copytree
 
@@ -27,6 +28,10 @@ COPYTREE_SHARE=	sh -c 'cp -R "$$1"/* "$$2"' copytree
 .if ${COMMENT:[-1]:M*.} || ${COMMENT:[1]:M[a-z]*}
 .  error COMMENT ends with a full stop, or begins with a small letter
 .endif
+# Made by packaging/release as this.
+.if ${USES:Mtar\:xz} == ""
+.  error the archive of a release is .tar.xz
+.endif
 .if ${USES:Mcargo} == ""
 .  error the port is not on the framework of cargo
 .endif
@@ -40,7 +45,7 @@ COPYTREE_SHARE=	sh -c 'cp -R "$$1"/* "$$2"' copytree
 
 SUB_LIST+=	PREFIX=${PREFIX} ETCDIR=${ETCDIR} DOCSDIR=${DOCSDIR}
 
-stage: post-patch place post-install post-install-DOCS-on post-install-EXAMPLES-on finish
+stage: post-extract post-patch place post-install post-install-DOCS-on post-install-EXAMPLES-on finish
 
 place:
 	for folder in bin etc/rc.d share/man/man1 share/man/man5 share/man/man8; do \

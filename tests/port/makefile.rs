@@ -54,6 +54,7 @@ pub(crate) fn what_is_wrong_is_seen() {
             "no category toys",
         ),
         ("USES=\t\tcargo", "USES=\t\tgmake", "framework of cargo"),
+        ("cargo tar:xz", "cargo", ".tar.xz"),
         (
             "USE_RC_SUBR=\tcrtmpserver",
             "USE_RC_SUBR=\tother",
@@ -99,6 +100,10 @@ fn stage(folder: &Path) -> PathBuf {
             .arg(root().join(name))
             .arg(&sources));
     }
+    // What a release's archive has besides, and the framework has its own of.
+    for name in [".cargo", "vendor"] {
+        fs::create_dir(sources.join(name)).unwrap();
+    }
     let given = |name: &str, path: &Path| format!("{name}={}", path.display());
     let program = Path::new(env!("CARGO_BIN_EXE_crtmpserver"));
     let mut command = bmake(&port(""));
@@ -108,6 +113,7 @@ fn stage(folder: &Path) -> PathBuf {
         .arg(given("PROGRAM", program))
         .arg("stage");
     run(&mut command);
+    assert!(!sources.join(".cargo").exists() && !sources.join("vendor").exists());
     stage
 }
 
