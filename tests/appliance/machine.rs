@@ -308,9 +308,25 @@ impl<'a> Machine<'a> {
 
     /// A shell script outside the machine, on a host beside it.
     pub(crate) fn outside(&self, script: &str) -> Ended {
+        let mut command = self.outside_command(script);
+        self.world.run(&self.log(), &mut command, COMMAND)
+    }
+
+    /// The command of such a script.
+    pub(crate) fn outside_command(&self, script: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.outside_name(), "sh", "-c", script]);
-        self.world.run(&self.log(), &mut command, COMMAND)
+        command
+    }
+
+    /// A cable to another machine, with an address at each end of it.
+    pub(crate) fn join(&self, address: &str, other: &Self, others: &str) {
+        let (ours, theirs) = (&self.name, &other.name);
+        host(&format!(
+            "ip -n {ours} link add cable type veth peer name cable netns {theirs};
+             ip -n {ours} addr add {address}/24 dev cable; ip -n {theirs} addr add {others}/24 dev cable;
+             ip -n {ours} link set cable up; ip -n {theirs} link set cable up"
+        ));
     }
 
     /// Whether somebody outside can connect to a port.

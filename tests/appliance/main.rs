@@ -13,6 +13,7 @@
 
 mod activation;
 mod container;
+mod event;
 mod image;
 mod install;
 mod life;
@@ -109,6 +110,7 @@ const TESTS: &[Test] = &[
     ("trouble::a_full_disk", trouble::a_full_disk),
     ("prefix::there_and_away_again", prefix::there_and_away_again),
     ("page::what_it_shows_works", page::what_it_shows_works),
+    ("event::from_zero_to_teardown", event::from_zero_to_teardown),
     (
         "container::closed_until_there_are_users",
         container::closed_until_there_are_users,
