@@ -7,8 +7,8 @@
 
 A round: so many connections stand, all ask for the segment at once, and the server's own processor time is
 taken until the last byte has come. Beside it, in turn: a bare sender, which has the bytes in memory and does
-nothing but send them, and nginx with the very bytes in a file that the system has in memory, with sendfile and
-without. Needs two cores, ffmpeg, and Debian's nginx-light. Not a test: it measures, and machines differ;
+nothing but send them, the same with no more waiting in the kernel than crtmpserver lets wait there, and nginx
+with the very bytes in a file that the system has in memory, with sendfile and without. Needs two cores, ffmpeg, and Debian's nginx-light. Not a test: it measures, and machines differ;
 compare within one table only.
 """
 
@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "target" / "compare"
 SERVER_CORE, LOAD_CORE = 0, 1
+TCP_NOTSENT_LOWAT = 25  # of linux/tcp.h
+UNSENT = 128 * 1024  # `NOTSENT_LOWAT` of src/limits.rs
 
 NGINX = """
 user root; worker_processes 1; worker_rlimit_nofile 20000; daemon off;
@@ -70,8 +72,9 @@ def memory(pid, what="VmRSS"):
     return int(re.search(what + r":\s+(\d+)", text).group(1))
 
 
-def bare_sender(port, file):
-    """Answers whatever is asked with one file, from memory; of what it costs nearly all is the system's."""
+def bare_sender(port, file, unsent):
+    """Answers whatever is asked with one file, from memory; of what it costs nearly all is the system's.
+    `unsent` bytes may wait in the kernel for each peer, 0 for as many as it likes."""
     body = Path(file).read_bytes()
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     whole = memoryview(head + body)
@@ -83,6 +86,8 @@ def bare_sender(port, file):
             if fd == listener.fileno():
                 peer, _ = listener.accept()
                 peer.setblocking(False)
+                if unsent:
+                    peer.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent)
                 peers[peer.fileno()] = [peer, None]
                 poll.register(peer, select.EPOLLIN)
                 continue
@@ -195,13 +200,14 @@ def main():
     parser.add_argument("--viewers", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bitrate", default="4M")
-    parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
-        bare_sender(int(options.bare[0]), options.bare[1])
+        port, file, unsent = options.bare
+        bare_sender(int(port), file, int(unsent))
     (OUT / "hls").mkdir(parents=True, exist_ok=True)
     source = programme(options.bitrate)
-    rtmp, http, with_sendfile, without, bare = free_ports(5)
+    rtmp, http, with_sendfile, without, bare, bounded = free_ports(6)
     os.sched_setaffinity(0, {LOAD_CORE})
     running = []
     try:
@@ -223,12 +229,16 @@ def main():
         name = names[-1]
         segment = fetch(http, f"/live/x/{name}")
         (OUT / "hls" / name).write_bytes(segment)
-        sender = start(SERVER_CORE, [sys.executable, __file__, "--bare", bare, OUT / "hls" / name], "hls-bare.log")
-        running.append(sender)
+        senders = []
+        for port, unsent in ((bare, 0), (bounded, UNSENT)):
+            words = [sys.executable, __file__, "--bare", port, OUT / "hls" / name, unsent]
+            senders.append(start(SERVER_CORE, words, f"hls-bare-{unsent}.log"))
+            running.append(senders[-1])
         time.sleep(1)
         places = {
             "crtmpserver": (ours, http, f"/live/x/{name}"),
-            "a bare sender": (sender, bare, f"/{name}"),
+            "a bare sender": (senders[0], bare, f"/{name}"),
+            "the same, 128 KiB unsent": (senders[1], bounded, f"/{name}"),
             "nginx, sendfile": (nginx, with_sendfile, f"/{name}"),
             "nginx, sendfile off": (nginx, without, f"/{name}"),
         }
@@ -260,8 +270,8 @@ def main():
                         playlists.append(lists / options.viewers * 1e6)
                         grown.append(peak / options.viewers)
         print(f"one segment of {len(segment)} bytes to {options.viewers} viewers, {options.rounds} rounds, one core\n")
-        print("| server | CPU seconds per GB | to the bare sender | to nginx with sendfile | to nginx without | until the last byte, s |")
-        print("|---|---|---|---|---|---|")
+        print("| server | CPU seconds per GB | to the bare sender | to the bounded one | to nginx with sendfile | to nginx without | until the last byte, s |")
+        print("|---|---|---|---|---|---|---|")
         for server in places:
             ratios = [statistics.median(a / b for a, b in zip(cost[server], cost[other]))
                       for other in list(places)[1:]]
