@@ -17,6 +17,8 @@ pub mod flv;
 pub mod calendar;
 #[path = "../src/hls/mod.rs"]
 pub mod hls;
+#[path = "../src/index/mod.rs"]
+pub mod index;
 #[path = "../src/limits.rs"]
 pub mod limits;
 #[path = "../src/media.rs"]

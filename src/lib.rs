@@ -5,13 +5,13 @@
 //! has the reasons. `tests/architecture.rs` fails when a module uses what its layer may not.
 //!
 //! ```text
-//! cli -> daemon -> { rtmp_server  http  edge } -> net -> bridge, relay -> media
+//! cli -> daemon -> { rtmp_server  http  edge } -> net, vod -> bridge, relay -> media
 //!                                                       bridge -> rtmp, flv, mp4, hls, amf, codec -> wire
 //! ```
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
-//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
 //! **Relay** (no protocol, no sockets): [`media`] the frame, [`relay`] the bounded log of a stream,
@@ -19,7 +19,7 @@
 //!
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
-//! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, [`rtmp_server`],
+//! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, `vod` files, [`rtmp_server`],
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
@@ -42,6 +42,7 @@ pub mod edge;
 pub mod flv;
 pub mod hls;
 pub mod http;
+pub mod index;
 pub mod limits;
 pub mod media;
 pub mod mp4;

@@ -336,3 +336,43 @@ pub const MAX_NOTICES: usize = 8;
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// A thread that has not gone round once in this time is reported; a shard goes round twice a second.
 pub const STANDSTILL: Duration = Duration::from_secs(10);
+
+/// Samples of a media file: 14 h of pictures and sound, whose index has 64 MiB.
+pub const MAX_FILE_SAMPLES: usize = 4_000_000;
+/// The index of an MP4 file (`moov`), bytes, while it is read.
+pub const MAX_FILE_INDEX: usize = 64 << 20;
+/// The index of one fragment (`moof`), bytes.
+pub const MAX_FILE_FRAGMENT: usize = 8 << 20;
+/// Boxes of an MP4 file beside each other: two for each fragment.
+pub const MAX_FILE_BOXES: usize = 1 << 20;
+/// Tracks of a media file that are looked at; the first of pictures and the first of sound are played.
+pub const MAX_FILE_TRACKS: usize = 32;
+/// One frame of a media file, bytes.
+pub const MAX_FILE_FRAME: u64 = 8 << 20;
+/// Bytes of a media file that are read for one viewer at once; a frame that is larger goes alone. A
+/// viewer that takes nothing holds twice that.
+pub const FILE_BATCH: usize = 64 << 10;
+/// Frames of a media file that are read for one viewer at once.
+pub const MAX_FILE_BATCH: usize = 512;
+/// Jobs that wait for a thread that reads media files; what a viewer wants is one.
+pub const MAX_FILE_JOBS: usize = 16_384;
+/// Threads that read media for viewers of files.
+pub const FILE_READERS: usize = 4;
+/// Threads that read indexes of media files.
+pub const FILE_INDEXERS: usize = 2;
+/// Indexes of media files in memory, bytes: those in use, and others while there is room. A play of one
+/// more file is refused when those in use fill it.
+pub const MAX_FILE_INDEXES: usize = 256 << 20;
+/// Media files that cannot be played and are remembered.
+pub const MAX_BAD_FILES: usize = 1024;
+/// A viewer of a file that takes nothing, and answers nothing, for this long is closed: who pauses a film
+/// reads nothing.
+pub const FILE_PATIENCE: Duration = Duration::from_secs(600);
+/// How far a play of a file runs ahead of its player's clock.
+pub const FILE_AHEAD: Duration = Duration::from_secs(15);
+/// The longest that a player may let a file run ahead of its clock; librtmp asks for ten hours.
+pub const MAX_FILE_AHEAD: Duration = Duration::from_secs(120);
+/// Plays of files on one connection: each holds a part of one.
+pub const MAX_FILE_PLAYS: usize = 4;
+/// Calls of `getStreamLength` of one connection that wait for their answers.
+pub const MAX_LENGTH_CALLS: usize = 4;

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flv", &["wire", "limits", "amf", "codec"]),
     ("mp4", &["wire"]),
     ("hls", &["calendar"]),
+    ("index", &["wire", "limits", "flv", "codec", "media"]),
     ("rtmp", &["wire", "limits", "amf", "codec", "flv"]),
     // relay: frames, streams, cursors
     ("media", &["limits"]),
@@ -67,9 +68,25 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "vod",
+        &[
+            "index",
+            "bridge",
+            "relay",
+            "media",
+            "rtmp",
+            "amf",
+            "limits",
+            "system",
+            "telemetry",
+        ],
+    ),
+    (
         "rtmp_server",
         &[
             "cluster",
+            "vod",
+            "index",
             "net",
             "auth",
             "bridge",
@@ -89,6 +106,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "http",
         &[
             "cluster",
+            "vod",
+            "index",
             "net",
             "auth",
             "bridge",
@@ -196,6 +215,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "cluster",
+            "vod",
+            "index",
             "control",
             "rtmp_client",
             "config",
@@ -232,7 +253,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// The layers without I/O, clock, log or chance.
 const PURE: &[&str] = &[
-    "wire", "limits", "amf", "codec", "flv", "mp4", "hls", "rtmp", "media", "relay", "bridge",
+    "wire", "limits", "amf", "codec", "flv", "mp4", "hls", "index", "rtmp", "media", "relay",
+    "bridge",
 ];
 
 /// What a pure module must not name, as sequences of tokens.

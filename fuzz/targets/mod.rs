@@ -4,6 +4,7 @@
 mod chunk;
 mod client;
 mod control;
+mod files;
 mod formats;
 mod packager;
 mod sessions;
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("server_ops", sessions::server_ops),
     ("client_session", client::client_bytes),
     ("packager", packager::packager),
+    ("index", files::index),
 ];
 
 /// Runs the target called `name`.
