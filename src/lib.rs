@@ -54,4 +54,6 @@ pub mod rtmp_server;
 pub mod stress;
 pub mod system;
 pub mod telemetry;
+#[cfg(feature = "publish")]
+pub mod vod;
 pub mod wire;

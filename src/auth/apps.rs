@@ -7,6 +7,18 @@ use crate::media::check_name;
 /// Paths of the server's own; no application may have such a name.
 const RESERVED: [&str; 5] = ["watch", "api", "metrics", "healthz", "player"];
 
+/// The one application that there is when nobody says otherwise.
+const LIVE: &str = "live";
+/// What the original's configuration called it.
+const USUAL: [&str; 6] = [
+    "flvplayback",
+    "vod",
+    "simpleLive",
+    "WeeklyQuest",
+    "SOSample",
+    "oflaDemo",
+];
+
 /// The applications, each with its aliases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applications {
@@ -19,13 +31,31 @@ impl Default for Applications {
     /// `live` alone.
     fn default() -> Self {
         Self {
-            names: vec!["live".into()],
+            names: vec![LIVE.into()],
             aliases: Vec::new(),
         }
     }
 }
 
 impl Applications {
+    /// `live`, and the names that it always had in crtmpserver, where one application played all that was
+    /// live and all files.
+    #[must_use]
+    pub fn usual() -> Self {
+        let mut all = Self::default();
+        all.add_usual();
+        all
+    }
+
+    /// Adds the usual names of `live`, but for those that stand for something already.
+    pub fn add_usual(&mut self) {
+        for alias in USUAL {
+            if self.resolve(alias).is_none() {
+                let _ = self.add_alias(alias, LIVE); // without `live` there is none
+            }
+        }
+    }
+
     /// No application yet.
     #[must_use]
     pub const fn none() -> Self {

@@ -57,6 +57,7 @@ impl<'a> Build<'a> {
         settings.cluster = self.cluster(file.cluster, role);
         self.relay(&file.relay, &mut settings);
         self.hls(&file.hls, &mut settings);
+        self.files(file.files, &mut settings);
         self.limits(&file.limits, &mut settings.limits);
         let most = |given: Option<Most>| given.and_then(|most| most.0);
         settings.limits.max_viewers = most(file.limits.max_viewers);
@@ -96,6 +97,7 @@ impl<'a> Build<'a> {
             settings.lack = Some(Lack::SecretFile(path));
         }
         warnings.extend(settings.lack().map(|lack| lack.to_string()));
+        self.missing_folders(settings, &mut warnings);
         if !cfg!(feature = "publish") && self.layers.says("publish") {
             warnings.push("publish: left out, as this program was built without publishing".into());
         }
@@ -172,7 +174,7 @@ impl<'a> Build<'a> {
         self.problems.push(problem);
     }
 
-    fn path(&self, path: &Path) -> PathBuf {
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.base
             .as_ref()
             .map_or_else(|| path.to_owned(), |base| base.join(path))
@@ -203,10 +205,18 @@ impl<'a> Build<'a> {
                 }
             }
         }
+        // Whoever names some of his own has the usual ones too, where they are free.
+        let usual = settings.role == Role::Standalone;
+        if usual && file.applications.is_none() {
+            settings.applications = Applications::default();
+        }
         for (alias, name) in &file.aliases {
             if let Err(message) = settings.applications.add_alias(alias, name) {
                 self.wrong(&format!("aliases.{alias}"), message);
             }
+        }
+        if usual {
+            settings.applications.add_usual();
         }
     }
 

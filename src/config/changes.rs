@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::settings::{
-    Cluster, ControlAt, Hls, Join, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Server,
-    Settings, Takeover,
+    Cluster, ControlAt, FileSeek, Files, Hls, Join, Listen, Log, LogFormat, Mirror, Play, Publish,
+    Relay, Server, Settings, Takeover,
 };
 use super::value::{Size, Span};
 use crate::limits::Limits;
@@ -113,6 +113,11 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
             enabled: _,
             segment: _,
             window: _,
+        },
+        files: Files {
+            folders: _,
+            ahead: _,
+            seek: _,
         },
         limits:
             Limits {
@@ -259,6 +264,17 @@ pub const KEYS: &[Key] = &[
     at_once("hls.enabled", |s| s.hls.enabled.to_string()),
     for_new("hls.segment", |s| Span(s.hls.segment).to_string()),
     for_new("hls.window", |s| s.hls.window.to_string()),
+    for_new("files.folders", |s| {
+        list(s.files.folders.iter().map(|folder| folder.display()))
+    }),
+    for_new("files.ahead", |s| Span(s.files.ahead).to_string()),
+    for_new("files.seek", |s| {
+        match s.files.seek {
+            FileSeek::Key => "key",
+            FileSeek::Exact => "exact",
+        }
+        .to_owned()
+    }),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),

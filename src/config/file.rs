@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 #[cfg(feature = "publish")]
 use super::settings::Takeover;
-use super::settings::{Join, LogFormat, Role};
+use super::settings::{FileSeek, Join, LogFormat, Role};
 use super::value::{Grace, List, Merge, Metadata, Most, Size, Span, Threads};
 
 /// The whole file.
@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) relay: Relay,
     pub(super) hls: Hls,
+    pub(super) files: Files,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) server: Server,
@@ -101,6 +102,14 @@ pub(super) struct Hls {
     pub(super) enabled: Option<bool>,
     pub(super) segment: Option<Span>,
     pub(super) window: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Files {
+    pub(super) folders: Option<List>,
+    pub(super) ahead: Option<Span>,
+    pub(super) seek: Option<FileSeek>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

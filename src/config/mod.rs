@@ -19,6 +19,7 @@ mod build;
 mod changes;
 pub mod credentials;
 mod file;
+mod files;
 mod hls;
 mod layers;
 mod problem;
@@ -34,8 +35,8 @@ use crate::limits::MAX_CONFIG_PROBLEMS;
 pub use changes::{Change, Effect, KEYS, Key, changes};
 pub use problem::Problem;
 pub use settings::{
-    Cluster, ControlAt, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish, Relay, Role,
-    Server, Settings, Takeover,
+    Cluster, ControlAt, FileSeek, Files, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish,
+    Relay, Role, Server, Settings, Takeover,
 };
 pub use value::{MasterUrl, Metadata, Size, Span};
 

@@ -11,10 +11,11 @@ use super::value::{MasterUrl, Metadata};
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
 use crate::cluster::address::Allowed;
 use crate::limits::{
-    GRACE, HLS_WINDOW, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP, SEGMENT,
+    FILE_AHEAD, GRACE, HLS_WINDOW, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP, SEGMENT,
 };
 use crate::media::StreamName;
 use crate::relay;
+use crate::system::MEDIA;
 use crate::telemetry::logging;
 
 /// What this process is in the topology.
@@ -139,6 +140,8 @@ pub struct Settings {
     pub relay: Relay,
     /// `hls`
     pub hls: Hls,
+    /// `files`; none but on a standalone
+    pub files: Files,
     /// `limits`
     pub limits: Limits,
     /// `log`
@@ -270,6 +273,28 @@ pub struct Hls {
     pub window: usize,
 }
 
+/// Where a play of a file begins when its player seeks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileSeek {
+    /// At the key frame before.
+    #[default]
+    Key,
+    /// Exactly there; the picture is whole from the next key frame on.
+    Exact,
+}
+
+/// Media files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Where they are; the first folder that has one of a name counts
+    pub folders: Vec<PathBuf>,
+    /// How far a play runs ahead of its player
+    pub ahead: Duration,
+    /// Where a seek begins
+    pub seek: FileSeek,
+}
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -369,7 +394,10 @@ impl Settings {
                 http: vec![everywhere(8080)],
                 control: ControlAt::Usual,
             },
-            applications: Applications::default(),
+            applications: match role {
+                Role::Standalone => Applications::usual(),
+                Role::Master | Role::Mirror => Applications::default(),
+            },
             publish: Publish {
                 users: None,
                 takeover: Takeover::Silent,
@@ -405,6 +433,14 @@ impl Settings {
                 enabled: true,
                 segment: SEGMENT,
                 window: HLS_WINDOW,
+            },
+            files: Files {
+                folders: match role {
+                    Role::Standalone => vec![MEDIA.into()],
+                    Role::Master | Role::Mirror => Vec::new(),
+                },
+                ahead: FILE_AHEAD,
+                seek: FileSeek::Key,
             },
             limits: Limits::default(),
             log: Log {

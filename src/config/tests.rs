@@ -506,7 +506,7 @@ mod documented {
         let mut known = Vec::new();
         for table in [
             "", "listen", "publish", "play", "master", "mirror", "cluster", "relay", "hls",
-            "limits", "log", "server",
+            "files", "limits", "log", "server",
         ] {
             let header = if table.is_empty() {
                 String::new()
@@ -529,10 +529,10 @@ mod documented {
         assert_eq!(documented, known);
     }
 
-    fn known_tables() -> [&'static str; 11] {
+    fn known_tables() -> [&'static str; 12] {
         [
-            "listen", "publish", "play", "master", "mirror", "cluster", "relay", "hls", "limits",
-            "log", "server",
+            "listen", "publish", "play", "master", "mirror", "cluster", "relay", "hls", "files",
+            "limits", "log", "server",
         ]
     }
 

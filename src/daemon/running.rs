@@ -29,6 +29,12 @@ use crate::telemetry::health::Health;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Metrics, Protocol};
 use crate::telemetry::words::count;
+#[cfg(feature = "publish")]
+use crate::{
+    config::FileSeek,
+    index::Seek,
+    vod::{Library, LibraryConfig},
+};
 
 /// When to ask again a mirror that has no link to its master.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -75,6 +81,9 @@ pub(super) struct Running {
     pub(super) shards: Arc<Shards>,
     door: Door,
     rtmp: Arc<RtmpServer>,
+    /// Of a standalone.
+    #[cfg(feature = "publish")]
+    files: Option<Arc<Library>>,
     web: Arc<Web>,
     /// For the links of the start page; 0 is none.
     rtmp_port: Arc<AtomicU16>,
@@ -132,6 +141,12 @@ impl Running {
             Arc::clone(&parts.cluster),
             viewers(&settings),
         ));
+        #[cfg(feature = "publish")]
+        let files = (settings.role == Role::Standalone).then(|| {
+            let files = Arc::new(Library::new(library(&settings)));
+            rtmp.set_files(Arc::clone(&files));
+            files
+        });
         let rtmp_port = Arc::new(AtomicU16::new(0));
         let web = Arc::new(web(&parts, &rtmp, &rtmp_port, hls(&settings)));
         Ok(Self {
@@ -141,6 +156,8 @@ impl Running {
             shards,
             door,
             rtmp,
+            #[cfg(feature = "publish")]
+            files,
             web,
             rtmp_port,
             listeners: Vec::new(),
@@ -357,6 +374,10 @@ impl Running {
         self.parts.hub.set_config(new.hub());
         self.rtmp.set_viewers(viewers(&new));
         self.web.hls.set_config(hls(&new));
+        #[cfg(feature = "publish")]
+        if let Some(files) = &self.files {
+            files.set_config(library(&new));
+        }
         if new.log.level != self.settings.log.level
             && let Err(message) = logging::set_filter(&new.log.level)
         {
@@ -521,6 +542,18 @@ fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
         pending: limits.max_pending,
         pending_per_address: limits.max_pending_per_address,
     })
+}
+
+#[cfg(feature = "publish")]
+fn library(settings: &Settings) -> LibraryConfig {
+    LibraryConfig {
+        folders: settings.files.folders.clone(),
+        seek: match settings.files.seek {
+            FileSeek::Key => Seek::Key,
+            FileSeek::Exact => Seek::Exact,
+        },
+        ahead: settings.files.ahead,
+    }
 }
 
 const fn hls(settings: &Settings) -> HlsConfig {

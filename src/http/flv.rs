@@ -232,7 +232,7 @@ impl Connection {
                     OutletEvent::Wished(Wish::Kick) => return "kicked",
                     OutletEvent::Wished(Wish::Leave) => return "drained",
                     OutletEvent::Wished(Wish::Move) => outlet.control(self.please_move(via)),
-                    OutletEvent::Room => {}
+                    OutletEvent::Room | OutletEvent::Sent => {}
                 },
                 ready = poll_fn(|cx| outlet.poll_readable(cx)) => {
                     if ready.is_err() {

@@ -9,6 +9,7 @@
 //! task goes on in [`Outlet::drive`] until it has caught up.
 
 mod farewell;
+mod own;
 mod playing;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use super::bell::LocalBell;
+use own::Own;
 pub use playing::Playing;
 
 use super::player::{Play, Player, Sent};
@@ -78,6 +80,8 @@ pub enum OutletEvent {
     },
     /// The control queue has room again; comes after [`Outlet::has_room`] said no.
     Room,
+    /// All that [`Outlet::send`] was given is on its way. Comes once each time.
+    Sent,
     /// Nothing will be sent any more.
     Closed(Ending),
     /// Somebody wants something of the connection. Comes once.
@@ -128,6 +132,8 @@ struct State {
     control_bytes: usize,
     /// The rest of a frame of which the socket has a part.
     rest: [Bytes; 2],
+    /// What its own task sends beside the players: media of files.
+    own: Option<Box<Own>>,
     players: Vec<Player>,
     /// Whose turn it is among the players.
     next: usize,
@@ -168,6 +174,7 @@ impl Outlet {
                 control: VecDeque::new(),
                 control_bytes: 0,
                 rest: [Bytes::new(), Bytes::new()],
+                own: None,
                 players: Vec::new(),
                 next: 0,
                 pace: Pace::Current,
@@ -373,6 +380,9 @@ impl Outlet {
         if let Some(message_stream) = state.ended.pop_front() {
             return Some(OutletEvent::Ended { message_stream });
         }
+        if state.own.as_mut().is_some_and(|own| own.take_sent()) {
+            return Some(OutletEvent::Sent);
+        }
         if state.was_full && state.control_bytes < MAX_CONTROL_QUEUE {
             state.was_full = false;
             return Some(OutletEvent::Room);
@@ -410,7 +420,7 @@ impl Outlet {
             }
             Poll::Pending => {}
         }
-        let Some(until) = since.checked_add(self.shard.limits().send_timeout) else {
+        let Some(until) = since.checked_add(self.allowed_silence()) else {
             return Poll::Pending;
         };
         let until = tokio::time::Instant::from_std(until);
@@ -429,6 +439,7 @@ impl Outlet {
         if state.ending.is_some() {
             return;
         }
+        state.begin_own();
         let (taken, whole) = if state.is_flushed() {
             match self.write_frames(state, now) {
                 Some(written) => written,

@@ -65,6 +65,8 @@ pub(super) struct Connection {
     /// What the peer calls itself, until it plays.
     #[cfg(feature = "publish")]
     pub(super) agent: Option<Box<str>>,
+    /// Files that it plays.
+    pub(super) files: super::files::Files,
     share: Share,
     /// Frames that had been sent at the last look.
     sent: u64,
@@ -160,6 +162,7 @@ impl Connection {
             mirror_id: None,
             hub_watch: None,
             viewing: Vec::new(),
+            files: super::files::Files::default(),
             share: server.budget.share(),
             sent: 0,
             heard: incoming.at,
@@ -250,6 +253,10 @@ impl Connection {
         if sent > self.sent {
             self.sent = sent;
             self.machine.progress(now);
+            self.files_progress(now);
+        }
+        if self.has_patient_files(now) {
+            self.machine.progress(now);
         }
         self.machine.timeout(now);
         self.look(now);
@@ -300,15 +307,19 @@ impl Connection {
 
     /// Does what the machine wants until it wants nothing more.
     fn drain(&mut self) -> Result<(), CloseReason> {
-        while let Some(output) = self.machine.poll() {
-            match output {
-                Output::Write(bytes) => self.outlet.control(bytes),
-                Output::Event(event) => self.event(event),
-                Output::Close(reason) => return Err(reason),
+        loop {
+            while let Some(output) = self.machine.poll() {
+                match output {
+                    Output::Write(bytes) => self.outlet.control(bytes),
+                    Output::Event(event) => self.event(event),
+                    Output::Close(reason) => return Err(reason),
+                }
+            }
+            self.play_accepted();
+            if !self.drive_files() {
+                return Ok(());
             }
         }
-        self.play_accepted();
-        Ok(())
     }
 
     /// Whether it has shown who it is.
@@ -321,7 +332,8 @@ impl Connection {
         let waits = self.viewing.iter().filter_map(Viewing::deadline).min();
         let control = self.control.as_ref().map(|control| control.next());
         let far = || Instant::now() + Duration::from_secs(3600);
-        [machine, waits, control]
+        let files = self.files_deadline();
+        [machine, waits, control, files]
             .into_iter()
             .flatten()
             .min()

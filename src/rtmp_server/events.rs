@@ -59,18 +59,36 @@ impl Connection {
                 stream,
                 name,
                 start,
+                duration,
                 ..
-            } => self.play(stream, &name, start),
-            Event::StopPlay { stream } => self.stop_play(stream),
-            Event::Pause { stream, on, .. } => self.pause(stream, on),
-            Event::Seek { .. } => {
-                // A live stream has one position: now. The machine has answered.
+            } => self.play(stream, &name, start, duration),
+            Event::StopPlay { stream } => {
+                self.stop_play(stream);
+                self.stop_file(stream);
             }
+            Event::Pause {
+                stream,
+                on,
+                position_ms,
+            } => {
+                self.pause(stream, on);
+                self.pause_file(stream, on, position_ms);
+            }
+            // A live stream has one position: now. The machine has answered.
+            Event::Seek {
+                stream,
+                position_ms,
+            } => self.seek_file(stream, position_ms),
+            Event::Buffer { ms } => self.set_buffer(ms),
+            Event::StreamLength { transaction, name } => self.file_length(transaction, &name),
             Event::Receive {
                 stream,
                 video,
                 audio,
-            } => self.receive(stream, video, audio),
+            } => {
+                self.receive(stream, video, audio);
+                self.receive_file(stream, video, audio);
+            }
             Event::Call {
                 name,
                 transaction,
@@ -136,14 +154,17 @@ impl Connection {
         StreamName::new(app, name).map_err(|error| error.to_string())
     }
 
-    fn play(&mut self, stream: u32, name: &str, start: f64) {
+    fn play(&mut self, stream: u32, name: &str, start: f64, duration: f64) {
         // Players of the Flash era name the container of a live stream, too.
         let bare = ["flv:", "mp4:"]
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix))
             .unwrap_or(name);
-        let name = match self.stream_name(bare) {
-            Ok(name) => name,
+        let live = self.stream_name(bare);
+        let may_be_file = self.may_be_file(name, start);
+        let known = match live {
+            Ok(name) => Some(name),
+            Err(_) if may_be_file => None,
             Err(error) => {
                 repeated("bad-name", self.peer.ip(), Instant::now(), || {
                     tracing::info!(
@@ -158,12 +179,19 @@ impl Connection {
         };
         let allowed = self.server.policy.may_play(&self.identity, self.peer.ip());
         if let Err(refusal) = allowed {
-            self.log_refusal(Wanted::Play(&name.to_string()), &refusal);
+            self.log_refusal(Wanted::Play(&self.shown(name)), &refusal);
             return self
                 .machine
                 .reject_play(stream, refusal.code, &refusal.description);
         }
-        self.begin_play(stream, name, start);
+        // What is live counts, unless a recording is asked for.
+        let live = |known: &StreamName| self.server.hub.get(known).is_some();
+        match known {
+            Some(known) if !may_be_file || (start < 0.0 && live(&known)) => {
+                self.begin_play(stream, known, start);
+            }
+            known => self.open_file(stream, name, known, (start, duration)),
+        }
     }
 
     fn call(&mut self, name: &str, transaction: f64, args: &[Value]) {

@@ -8,6 +8,11 @@ mod budget;
 mod connection;
 mod elsewhere;
 mod events;
+#[cfg(feature = "publish")]
+mod files;
+#[cfg(not(feature = "publish"))]
+#[path = "files/none.rs"]
+mod files;
 mod mirrors;
 #[cfg(feature = "publish")]
 mod publishing;
@@ -50,6 +55,9 @@ pub struct RtmpServer {
     viewers: Mutex<Viewers>,
     connections: AtomicU64,
     budget: Arc<Budget>,
+    /// Media files; a standalone has some.
+    #[cfg(feature = "publish")]
+    files: std::sync::OnceLock<Arc<crate::vod::Library>>,
     /// Mirrors that showed a wrong secret, the last ones: each is told of once, however often it tries.
     wrong: Mutex<VecDeque<String>>,
 }
@@ -70,8 +78,16 @@ impl RtmpServer {
             viewers: Mutex::new(viewers),
             connections: AtomicU64::new(1),
             budget: Budget::new(MAX_REASSEMBLY_TOTAL),
+            #[cfg(feature = "publish")]
+            files: std::sync::OnceLock::new(),
             wrong: Mutex::default(),
         }
+    }
+
+    /// Plays these files too, from now on.
+    #[cfg(feature = "publish")]
+    pub fn set_files(&self, files: Arc<crate::vod::Library>) {
+        let _ = self.files.set(files); // they are said once
     }
 
     /// How a viewer is served who begins now.

@@ -50,6 +50,7 @@ impl Connection {
     /// `start` as the player sent it, in seconds: 0 or more wants a recording.
     pub(super) fn begin_play(&mut self, stream: u32, name: StreamName, start: f64) {
         self.viewing.retain(|v| v.id != stream);
+        self.stop_file(stream);
         if start >= 0.0 {
             // There is no recording of that name; and a live stream has no beginning to go to.
             // Players that always send 0 mean "from where it is".
@@ -99,7 +100,8 @@ impl Connection {
     /// The message streams that play.
     pub(super) fn playing(&self) -> Vec<u32> {
         let plays = |v: &&Viewing| matches!(v.state, State::Plays(_));
-        self.viewing.iter().filter(plays).map(|v| v.id).collect()
+        let live = self.viewing.iter().filter(plays).map(|v| v.id);
+        live.chain(self.files.playing()).collect()
     }
 
     fn state_of(&self, stream: u32) -> Option<&State> {
@@ -200,7 +202,8 @@ impl Connection {
                 }
                 None
             }
-            OutletEvent::Room => None,
+            // `drain`, which follows, does what is to be done.
+            OutletEvent::Room | OutletEvent::Sent => None,
             OutletEvent::Closed(ending) => Some(End::Outlet(ending)),
         }
     }
@@ -227,6 +230,7 @@ impl Connection {
                 self.machine.end_play(viewing.id);
             }
         }
+        self.end_files();
     }
 
     /// The bell rang or a time came: looks at everything that may have changed.

@@ -9,12 +9,16 @@
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
+#[cfg(feature = "publish")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::SocketAddr;
 use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
+#[cfg(feature = "publish")]
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
 use nix::sys::resource::rlim_t;
 
@@ -24,6 +28,8 @@ use super::privileges::{PrivilegeError, step};
 pub const CONFIGURATION: &str = "/usr/local/etc/crtmpserver";
 /// The folder of what lives as long as the server does.
 pub const RUN: &str = "/var/run/crtmpserver";
+/// Where media files are.
+pub const MEDIA: &str = "/var/db/crtmpserver/media";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "sockstat -l";
 
@@ -87,6 +93,18 @@ pub(super) fn limit_written(limit: u64) -> rlim_t {
 /// A limit as the kernel wrote it.
 pub(super) fn limit_read(limit: rlim_t) -> u64 {
     u64::try_from(limit).unwrap_or(u64::MAX)
+}
+
+/// Opens what lies beneath a folder, and nothing that a link or a name leads to elsewhere.
+#[cfg(feature = "publish")]
+pub(super) fn resolve_beneath(
+    folder: &OwnedFd,
+    name: &std::path::Path,
+    flags: OFlag,
+) -> nix::Result<OwnedFd> {
+    let beneath = OFlag::from_bits_retain(libc::O_RESOLVE_BENEATH);
+    let none = nix::sys::stat::Mode::empty();
+    openat(folder, name, flags | beneath, none)
 }
 
 /// Nothing: the kernel has no such bound. What it may hold for a viewer is its send buffer

@@ -3,12 +3,16 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
+#[cfg(feature = "publish")]
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
+#[cfg(feature = "publish")]
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::prctl;
 use nix::sys::resource::rlim_t;
 use rustix::thread::{
@@ -23,6 +27,8 @@ use super::privileges::{PrivilegeError, step};
 pub const CONFIGURATION: &str = "/etc/crtmpserver";
 /// The folder of what lives as long as the server does.
 pub const RUN: &str = "/run/crtmpserver";
+/// Where media files are.
+pub const MEDIA: &str = "/var/lib/crtmpserver/media";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "ss -ltnp";
 
@@ -82,6 +88,17 @@ pub(super) const fn limit_written(limit: u64) -> rlim_t {
 /// A limit as the kernel wrote it.
 pub(super) const fn limit_read(limit: rlim_t) -> u64 {
     limit
+}
+
+/// Opens what lies beneath a folder, and nothing that a link or a name leads to elsewhere.
+#[cfg(feature = "publish")]
+pub(super) fn resolve_beneath(
+    folder: &OwnedFd,
+    name: &std::path::Path,
+    flags: OFlag,
+) -> nix::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    openat2(folder, name, OpenHow::new().flags(flags).resolve(resolve))
 }
 
 /// Lets the kernel hold at most this many bytes that it has not sent.

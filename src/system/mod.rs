@@ -1,6 +1,8 @@
 //! System calls; the only place where `unsafe` may be.
 
 mod access;
+#[cfg(feature = "publish")]
+mod beneath;
 mod clock;
 mod descriptors;
 #[cfg(target_os = "freebsd")]
@@ -20,11 +22,14 @@ use linux as os;
 compile_error!("give this system a file like src/system/freebsd.rs");
 
 pub use access::how_to_open;
+#[cfg(feature = "publish")]
+pub use beneath::open_beneath;
 pub use clock::{monotonic_us, thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
 pub use inherited::{Passed, PassedError, forget_variables, passed_descriptors};
 pub use os::{
-    CONFIGURATION, RUN, WHO_LISTENS, give_up_after, hold_unsent, is_peers_network, local_address,
+    CONFIGURATION, MEDIA, RUN, WHO_LISTENS, give_up_after, hold_unsent, is_peers_network,
+    local_address,
 };
 pub use privileges::{PrivilegeError, become_user, confine, is_root};
 pub use random::random;

@@ -136,6 +136,10 @@ pub struct Metrics {
     mirror_viewers: Gauge,
     /// HLS.
     pub hls: HlsFigures,
+    /// Plays of files, now.
+    pub file_viewers: Gauge,
+    /// Plays of files that began.
+    pub file_joins: Counter,
     /// 1 while a mirror's control connection to its master is up.
     pub master_up: Gauge,
     /// Streams that a mirror pulls now.
@@ -253,6 +257,8 @@ impl Metrics {
             publishers,
             mirrors,
             mirror_viewers: families.viewers_of("mirror"),
+            file_viewers: families.viewers_of("file"),
+            file_joins: families.joins_of("file"),
             hls: HlsFigures {
                 viewers: families.viewers_of("hls"),
                 joins: families.joins_of("hls"),

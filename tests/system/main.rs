@@ -14,6 +14,7 @@ mod abuse;
 mod cluster;
 mod control;
 mod daemon;
+mod files;
 mod foreign;
 mod hls;
 mod hosts;
@@ -158,6 +159,26 @@ const TESTS: &[Test] = &[
         "standalone::wrong_names_are_answered",
         &[FFMPEG],
         standalone::wrong_names_are_answered,
+    ),
+    (
+        "files::every_player_gets_every_packet",
+        &[FFMPEG, RTMPDUMP, GSTREAMER],
+        files::every_player_gets_every_packet,
+    ),
+    (
+        "files::players_seek",
+        &[FFMPEG, RTMPDUMP],
+        files::players_seek,
+    ),
+    (
+        "files::other_codecs",
+        &[FFMPEG, NEWER_FFMPEG],
+        files::other_codecs,
+    ),
+    (
+        "files::bad_files_are_refused_and_hurt_nobody",
+        &[FFMPEG],
+        files::bad_files_are_refused_and_hurt_nobody,
     ),
     (
         "cluster::two_mirrors_pass_every_packet",

@@ -12,7 +12,7 @@ mod writer;
 
 pub use bounds::{ChunkError, ReaderLimits, ReaderPhase};
 pub use reader::ChunkReader;
-pub use writer::{ChunkWriter, Envelope, write_absolute, write_payload};
+pub use writer::{ChunkWriter, Envelope, write_absolute, write_joined, write_payload};
 
 #[cfg(test)]
 mod round_trip;

@@ -88,7 +88,7 @@ impl ChunkWriter {
                 self.sent.push(now);
             }
         }
-        put_message(out, self.chunk_size, &header, &msg.payload);
+        put_message(out, self.chunk_size, &header, [&msg.payload, &[]]);
     }
 
     #[cfg(test)]
@@ -126,9 +126,21 @@ pub fn write_absolute(out: &mut BytesMut, chunk_size: u32, msg: &Message) {
 
 /// [`write_absolute`] of a payload that somebody else has.
 pub fn write_payload(out: &mut BytesMut, chunk_size: u32, envelope: &Envelope, payload: &[u8]) {
-    let header = envelope.header(Form::Full, envelope.timestamp, payload.len());
+    write_joined(out, chunk_size, envelope, payload, &[]);
+}
+
+/// [`write_payload`] of one that is in two places.
+pub fn write_joined(
+    out: &mut BytesMut,
+    chunk_size: u32,
+    envelope: &Envelope,
+    head: &[u8],
+    body: &[u8],
+) {
+    let length = head.len().saturating_add(body.len());
+    let header = envelope.header(Form::Full, envelope.timestamp, length);
     if let Some(header) = header {
-        put_message(out, clamp_chunk_size(chunk_size), &header, payload);
+        put_message(out, clamp_chunk_size(chunk_size), &header, [head, body]);
     }
 }
 
@@ -178,23 +190,32 @@ const fn clamp_chunk_size(n: u32) -> u32 {
     }
 }
 
-fn put_message(out: &mut BytesMut, size: u32, header: &Header, payload: &[u8]) {
+fn put_message(out: &mut BytesMut, size: u32, header: &Header, payload: [&[u8]; 2]) {
     let size = usize::try_from(size).unwrap_or(usize::MAX).max(1);
-    let further = payload.len().saturating_sub(1) / size;
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    let further = length.saturating_sub(1) / size;
     let mut head = [0; MAX_HEADER];
     let mut room = head.as_mut_slice();
     header::put(&mut room, header);
     let used = MAX_HEADER - room.len();
     // To the byte for a message of one chunk: buffers that become shared have no slack then.
-    out.reserve(used + payload.len() + further * (3 + 4));
+    out.reserve(used + length + further * (3 + 4));
     out.extend_from_slice(head.get(..used).unwrap_or_default());
-    for (i, part) in payload.chunks(size).enumerate() {
-        if i > 0 {
-            header::put_basic(out, Form::Same, header.chunk_stream);
-            if header.extended {
-                out.put_u32(header.time);
+    let mut left = size;
+    for part in payload {
+        let mut rest = part;
+        while !rest.is_empty() {
+            if left == 0 {
+                header::put_basic(out, Form::Same, header.chunk_stream);
+                if header.extended {
+                    out.put_u32(header.time);
+                }
+                left = size;
             }
+            let (now, later) = rest.split_at(left.min(rest.len()));
+            out.put_slice(now);
+            left -= now.len();
+            rest = later;
         }
-        out.put_slice(part);
     }
 }

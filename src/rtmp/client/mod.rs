@@ -333,7 +333,7 @@ impl Client {
         }
         match self.link.next() {
             None => return self.link.is_closed(),
-            Some(Incoming::Control { event, stream }) => {
+            Some(Incoming::Control { event, stream, .. }) => {
                 if event == user_control::STREAM_EOF && self.streams.iter().any(|s| s.id == stream)
                 {
                     self.link.event(Event::StreamEof { stream });

@@ -106,6 +106,54 @@ impl Server {
         }
     }
 
+    /// Accepts a pending `play` of a recording; what [`Server::accept_play`] says of the order holds.
+    pub fn accept_recorded(&mut self, stream: u32) {
+        let asked = self.stream(stream).filter(|s| s.role == Role::PlayAsked);
+        if let Some(found) = asked {
+            found.recorded = true;
+            self.link
+                .write_user_control(user_control::STREAM_IS_RECORDED, stream);
+            self.accept_play(stream);
+        }
+    }
+
+    /// Answers a seek in a recording: it goes on at `position_ms`.
+    pub fn seeked(&mut self, stream: u32, position_ms: u64) {
+        if self.plays_recorded(stream) {
+            self.link
+                .write_user_control(user_control::STREAM_IS_RECORDED, stream);
+            self.link
+                .write_user_control(user_control::STREAM_BEGIN, stream);
+            self.say(stream, |s| s.seek_notify(position_ms));
+            self.say(stream, |s| s.play_start());
+        }
+    }
+
+    /// Tells a viewer that a recording was played to its end: so many seconds and bytes. It may seek back.
+    pub fn complete_play(&mut self, stream: u32, seconds: f64, bytes: f64) {
+        if self.plays_recorded(stream) {
+            self.send_data(stream, status::play_complete(seconds, bytes));
+            self.say(stream, |s| s.play_stop());
+            self.link
+                .write_user_control(user_control::STREAM_EOF, stream);
+        }
+    }
+
+    /// Ends the play of a recording that cannot go on.
+    pub fn fail_play(&mut self, stream: u32, description: &str) {
+        if self.turn(stream, Role::Playing, Role::Idle) {
+            self.say(stream, |s| s.play_failed(description));
+            self.say(stream, |s| s.play_stop());
+            self.link
+                .write_user_control(user_control::STREAM_EOF, stream);
+        }
+    }
+
+    fn plays_recorded(&mut self, id: u32) -> bool {
+        let stream = self.stream(id);
+        stream.is_some_and(|s| s.recorded && s.role == Role::Playing)
+    }
+
     /// Refuses a pending `play`; the connection stays. `code` is mostly
     /// [`code::PLAY_STREAM_NOT_FOUND`] or [`code::PLAY_FAILED`].
     pub fn reject_play(&mut self, stream: u32, code: &str, description: &str) {

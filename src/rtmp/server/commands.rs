@@ -55,7 +55,7 @@ impl Server {
             "FCPublish" => self.fc(&command, status::on_fc_publish),
             "FCUnpublish" => self.fc_unpublish(&command),
             "FCSubscribe" => self.fc(&command, status::on_fc_subscribe),
-            "getStreamLength" => self.done(&command, 0.0.into()),
+            "getStreamLength" => self.stream_length(&command),
             "_checkbw" | "checkBandwidth" => self.done(&command, Value::Undefined),
             "receiveAudio" | "receiveVideo" => self.receive(stream, &command),
             "pause" | "pauseRaw" => self.pause(stream, &command),
@@ -139,6 +139,7 @@ impl Server {
             role: Role::Idle,
             name: String::new(),
             reset: true,
+            recorded: false,
         });
         self.done(command, id.into());
     }
@@ -236,6 +237,16 @@ impl Server {
         streams.any(|s| s.id == id && s.role == Role::Playing)
     }
 
+    fn stream_length(&mut self, command: &Command) {
+        let (name, _) = split_query(command.text(0).unwrap_or_default());
+        if command.transaction != 0.0 {
+            self.link.event(Event::StreamLength {
+                transaction: command.transaction,
+                name: name.trim().to_owned(),
+            });
+        }
+    }
+
     fn receive(&mut self, id: u32, command: &Command) {
         self.done(command, Value::Undefined);
         let on = command.truth(0);
@@ -264,12 +275,19 @@ impl Server {
         });
     }
 
-    /// Answered at once: ffmpeg shows nothing more until it hears that a seek was done.
+    /// Answered at once for what is live: ffmpeg shows nothing more until it hears that a seek was done.
     fn seek(&mut self, id: u32, command: &Command) {
         let Some(subject) = self.subject(id).filter(|_| self.plays(id)) else {
             return self.fail(command);
         };
         let position_ms = command.number(0).unwrap_or(0.0);
+        let recorded = |s: &Stream| s.id == id && s.recorded;
+        if self.streams.iter().any(recorded) {
+            return self.link.event(Event::Seek {
+                stream: id,
+                position_ms,
+            });
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

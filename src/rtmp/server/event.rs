@@ -116,12 +116,24 @@ pub enum Event {
         /// Where the viewer is, as sent.
         position_ms: f64,
     },
-    /// A viewer seeks; it has been told so.
+    /// A viewer seeks. Of a live stream it has been told so; answer that of a recording with `seeked`.
     Seek {
         /// Message stream.
         stream: u32,
         /// As sent.
         position_ms: f64,
+    },
+    /// The viewer's buffer holds so much; said of the whole connection, before or while it plays.
+    Buffer {
+        /// As sent.
+        ms: u32,
+    },
+    /// `getStreamLength`: answer with `result`, in seconds; 0 for what is live or not there.
+    StreamLength {
+        /// What the answer must repeat; not 0.
+        transaction: f64,
+        /// Name without its query, as sent.
+        name: String,
     },
     /// A viewer switches a medium on or off.
     Receive {

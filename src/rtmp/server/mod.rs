@@ -19,7 +19,7 @@ use super::handshake::{ServerHandshake, Step};
 use super::message::{Message, kind};
 use super::session::caps::Caps;
 use super::session::reason::CloseReason;
-use super::session::{self, Incoming, Link, media};
+use super::session::{self, Incoming, Link, media, user_control};
 use crate::limits::{LATE_MEDIA, Limits};
 
 pub use event::{ConnectRequest, Event, PublishKind};
@@ -82,6 +82,8 @@ struct Stream {
     name: String,
     /// Whether the pending `play` replaces what plays.
     reset: bool,
+    /// What plays is a recording.
+    recorded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +250,11 @@ impl Server {
         }
         match self.link.next() {
             None => return self.link.is_closed(),
+            Some(Incoming::Control {
+                event: user_control::SET_BUFFER_LENGTH,
+                length: Some(ms),
+                ..
+            }) => self.link.event(Event::Buffer { ms }),
             Some(Incoming::Control { .. }) => {}
             Some(Incoming::Message(message)) => self.message(message),
         }
@@ -306,6 +313,7 @@ impl Server {
             return;
         };
         let role = std::mem::replace(&mut stream.role, Role::Idle);
+        stream.recorded = false;
         match role {
             Role::Publishing => {
                 self.expect_late_media();

@@ -63,6 +63,8 @@ pub(crate) mod user_control {
     pub(crate) const STREAM_EOF: u16 = 1;
     /// The client's buffer, ms.
     pub(crate) const SET_BUFFER_LENGTH: u16 = 3;
+    /// A stream is a recording.
+    pub(crate) const STREAM_IS_RECORDED: u16 = 4;
     /// Answer with the same time.
     pub(crate) const PING_REQUEST: u16 = 6;
     /// That answer.
@@ -74,8 +76,12 @@ pub(crate) mod user_control {
 pub(crate) enum Incoming {
     /// Not a protocol control message.
     Message(Message),
-    /// A user control event on a message stream.
-    Control { event: u16, stream: u32 },
+    /// A user control event on a message stream; `length` is of a player's buffer, ms.
+    Control {
+        event: u16,
+        stream: u32,
+        length: Option<u32>,
+    },
 }
 
 /// One side of a connection, below commands.
@@ -287,6 +293,7 @@ impl<E> Link<E> {
                 Some(Incoming::Control {
                     event,
                     stream: value,
+                    length: input.u32().ok(),
                 })
             }
             // A ping response is life like any byte; others (SWF verification, buffer states) concern

@@ -109,8 +109,6 @@ fn small_commands_get_their_answers() {
     let subscribed = peer.ask(0, "FCSubscribe", name());
     let description = subscribed[1].args[0].get("description");
     assert_eq!(description, Some(&"event".into()));
-    let length = peer.ask(0, "getStreamLength", name());
-    assert_eq!(length[0].number(0), Some(0.0));
     assert_eq!(names(peer.ask(0, "_checkbw", vec![])), ["_result"]);
     assert_eq!(names(peer.ask(0, "checkBandwidth", vec![])), ["_result"]);
     // Transaction 0 wants no answer.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod commands;
+mod recorded;
 
 use std::time::{Duration, Instant};
 
