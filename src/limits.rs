@@ -376,3 +376,7 @@ pub const MAX_FILE_AHEAD: Duration = Duration::from_secs(120);
 pub const MAX_FILE_PLAYS: usize = 4;
 /// Calls of `getStreamLength` of one connection that wait for their answers.
 pub const MAX_LENGTH_CALLS: usize = 4;
+/// Media files that are listed.
+pub const MAX_LISTED_FILES: usize = 1000;
+/// Folders that are looked into for a list of media files.
+pub const MAX_LISTED_FOLDERS: usize = 1000;

@@ -6,7 +6,7 @@
     benches/compare/compare.py all --rounds 3
     benches/compare/compare.py cpu --peers ours-low,floor-frame --viewers 500 --seconds 6
 
-Modes: cpu, scale, memory, join, latency, stalled, streams, saturation, all. Results are added to
+Modes: cpu, scale, memory, join, latency, stalled, streams, files, saturation, all. Results are added to
 target/compare/results.jsonl, from which `compare.py table` makes the tables again. Needs two cores,
 taskset (util-linux), and Debian's nginx-light and libnginx-mod-rtmp for the peer. Not a test: it
 measures, and machines differ; compare within one table only.
@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "target" / "compare"
+FILMS = Path(os.environ.get("COMPARE_FILMS", OUT / "films"))
 SERVER_CORE, LOAD_CORE = "0", "1"
 STREAM = "x"
 
@@ -52,6 +53,7 @@ rtmp {{
   server {{
     listen 127.0.0.1:{port}; chunk_size 4096; ping 10m;
     application live {{ live on; }}
+    application vod {{ play {films}; }}
   }}
 }}
 """
@@ -60,14 +62,15 @@ rtmp {{
 def ours(latency, protocol="rtmp"):
     def command(_):
         words = [str(TARGET / "crtmpserver"), "--allow-root", "--rtmp", f"127.0.0.1:{PORT}",
-                 "--http", f"127.0.0.1:{HTTP}", "--set", "server.threads=1", "--log", "error"]
+                 "--http", f"127.0.0.1:{HTTP}", "--set", "server.threads=1", "--log", "error",
+                 "--set", f'files.folders=["{FILMS}"]']
         return words + (["--set", f'relay.latency="{latency}"'] if latency else [])
     return {"command": command, "protocol": protocol}
 
 
 def nginx(_):
     conf = OUT / "nginx.conf"
-    conf.write_text(NGINX.format(dir=OUT, port=PORT))
+    conf.write_text(NGINX.format(dir=OUT, port=PORT, films=FILMS))
     return ["nginx", "-c", str(conf)]
 
 
@@ -107,8 +110,8 @@ PEERS = {
 class Peer:
     """A running server with its publisher."""
 
-    def __init__(self, name, bitrate=1_000_000, streams=1, warm=3):
-        self.name, self.streams = name, streams
+    def __init__(self, name, bitrate=1_000_000, streams=1, warm=3, films=False):
+        self.name, self.streams, self.films = name, streams, films
         peer = PEERS[name]
         self.protocol = peer["protocol"]
         self.log = open(OUT / f"{name}.log", "w")
@@ -119,7 +122,7 @@ class Peer:
         self.wait_for_port()
         self.pids = [self.server.pid] + self.children(self.server.pid)
         self.publisher = None
-        if self.protocol != "raw":
+        if self.protocol != "raw" and not films:
             self.publisher = self.start(LOAD_CORE, self.stress(
                 f"rtmp://127.0.0.1:{MASTER if above else PORT}/live/{STREAM}", "-n", 0,
                 "--publishers", streams,
@@ -154,6 +157,8 @@ class Peer:
         return [TARGET / "crtmpserver", "stress", url, *arguments]
 
     def url(self):
+        if self.films:
+            return f"rtmp://127.0.0.1:{PORT}/vod/film"
         return {"rtmp": f"rtmp://127.0.0.1:{PORT}/live/{STREAM}",
                 "flv": f"http://127.0.0.1:{HTTP}/live/{STREAM}.flv",
                 "raw": f"raw://127.0.0.1:{PORT}"}[self.protocol]
@@ -286,6 +291,36 @@ def mode_streams(name, o):
             "missing": r["checked"]["missing"], "load_core_percent": r["own_cpu_percent"]}
 
 
+def films(count, seconds=60):
+    """So many FLV files of 1 Mbit/s, each with blocks of its own; in the page cache afterwards."""
+    FILMS.mkdir(parents=True, exist_ok=True)
+    first = FILMS / "film-1.flv"
+    if not first.exists():
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=25",
+                        "-f", "lavfi", "-i", "sine=r=44100", "-t", str(seconds), "-c:v", "libx264",
+                        "-preset", "ultrafast", "-b:v", "936k", "-minrate", "936k", "-maxrate", "936k",
+                        "-bufsize", "500k", "-nal-hrd", "cbr", "-g", "50", "-c:a", "aac", "-b:a", "64k",
+                        first], check=True)
+    content = first.read_bytes()
+    for n in range(2, count + 1):
+        film = FILMS / f"film-{n}.flv"
+        if not film.exists():
+            film.write_bytes(content)
+        film.read_bytes()
+
+
+def mode_files(name, o):
+    """500 viewers of as many films."""
+    films(o.viewers or 500)
+    with Peer(name, streams=o.viewers or 500, warm=1, films=True) as peer:
+        r = peer.load(o.viewers or 500, "--duration", f"{o.seconds}s", "--settle", "8s", "--check", 0)
+    return {"cpu_s_per_gbit": r["server"]["cpu_seconds_per_gbit"],
+            "core_percent": r["server"]["cpu_percent"], "mbit_s": r["mbit_per_second"],
+            "slowest_mbit_s": r["viewer_mbit_per_second"]["min"], "failed": r["failed"],
+            "disconnected": r["disconnected"], "pss_mib": r["server"]["end"]["pss_kib"] / 1024,
+            "load_core_percent": r["own_cpu_percent"]}
+
+
 REAL = ["ours-low", "ours-350ms", "nginx"]
 # Where the search for the last viewer begins; below what each can do on any machine of this kind.
 FULL = {"ours-low": 3800, "ours-350ms": 6000, "ours-auto": 6000, "nginx": 1800,
@@ -299,6 +334,7 @@ MODES = {
     "latency": (mode_latency, ["ours-low", "ours-auto", "ours-mirror", "nginx"]),
     "stalled": (mode_stalled, ["ours-low", "nginx"]),
     "streams": (mode_streams, ["ours-low", "nginx"]),
+    "files": (mode_files, ["ours", "nginx"]),
     "saturation": (mode_saturation, REAL + ["floor-frame", "floor-350ms"]),
 }
 

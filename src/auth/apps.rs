@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::media::check_name;
 
 /// Paths of the server's own; no application may have such a name.
-const RESERVED: [&str; 5] = ["watch", "api", "metrics", "healthz", "player"];
+const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
 
 /// The one application that there is when nobody says otherwise.
 const LIVE: &str = "live";

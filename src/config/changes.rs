@@ -114,11 +114,13 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
             segment: _,
             window: _,
         },
-        files: Files {
-            folders: _,
-            ahead: _,
-            seek: _,
-        },
+        files:
+            Files {
+                folders: _,
+                ahead: _,
+                seek: _,
+                list: _,
+            },
         limits:
             Limits {
                 max_connections: _,
@@ -275,6 +277,7 @@ pub const KEYS: &[Key] = &[
         }
         .to_owned()
     }),
+    at_once("files.list", |s| s.files.list.to_string()),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),

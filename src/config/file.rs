@@ -110,6 +110,7 @@ pub(super) struct Files {
     pub(super) folders: Option<List>,
     pub(super) ahead: Option<Span>,
     pub(super) seek: Option<FileSeek>,
+    pub(super) list: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

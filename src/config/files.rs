@@ -8,7 +8,7 @@ use crate::limits::MAX_FILE_AHEAD;
 impl Build<'_> {
     pub(super) fn files(&mut self, file: file::Files, settings: &mut Settings) {
         if settings.role != Role::Standalone {
-            for key in ["files.folders", "files.ahead", "files.seek"] {
+            for key in ["files.folders", "files.ahead", "files.seek", "files.list"] {
                 if self.says(key) {
                     let role = settings.role;
                     self.wrong(
@@ -26,6 +26,7 @@ impl Build<'_> {
         }
         set_span(&mut settings.files.ahead, file.ahead);
         set(&mut settings.files.seek, file.seek);
+        set(&mut settings.files.list, file.list);
         let most = MAX_FILE_AHEAD.as_secs();
         self.in_range("files.ahead", settings.files.ahead, 1..=most);
     }

@@ -293,6 +293,8 @@ pub struct Files {
     pub ahead: Duration,
     /// Where a seek begins
     pub seek: FileSeek,
+    /// Whether everybody who may watch is shown which there are
+    pub list: bool,
 }
 
 /// Logging.
@@ -441,6 +443,7 @@ impl Settings {
                 },
                 ahead: FILE_AHEAD,
                 seek: FileSeek::Key,
+                list: true,
             },
             limits: Limits::default(),
             log: Log {

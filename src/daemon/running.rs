@@ -148,7 +148,13 @@ impl Running {
             files
         });
         let rtmp_port = Arc::new(AtomicU16::new(0));
-        let web = Arc::new(web(&parts, &rtmp, &rtmp_port, hls(&settings)));
+        let web = web(&parts, &rtmp, &rtmp_port, hls(&settings));
+        #[cfg(feature = "publish")]
+        let web = Web {
+            files: files.clone(),
+            ..web
+        };
+        let web = Arc::new(web);
         Ok(Self {
             settings,
             warnings,
@@ -553,6 +559,7 @@ fn library(settings: &Settings) -> LibraryConfig {
             FileSeek::Exact => Seek::Exact,
         },
         ahead: settings.files.ahead,
+        list: settings.files.list,
     }
 }
 
@@ -582,6 +589,8 @@ fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>, hls: H
             Link::None | Link::Up { .. } => Missing::NotLive,
         }),
         hls: Hls::new(&parts.hub, &parts.metrics, hls),
+        #[cfg(feature = "publish")]
+        files: None,
         join: Box::new(move || rtmp.viewers().join),
         rtmp_port: Box::new(move || Some(rtmp_port.load(Ordering::Relaxed)).filter(|p| *p > 0)),
     }

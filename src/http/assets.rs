@@ -77,7 +77,7 @@ pub(super) async fn serve(Path(name): Path<String>, fields: HeaderMap) -> Respon
 }
 
 /// Whether the client has this very form already.
-fn has_tag(fields: &HeaderMap, tag: &str) -> bool {
+pub(super) fn has_tag(fields: &HeaderMap, tag: &str) -> bool {
     let given = fields.get_all(header::IF_NONE_MATCH);
     let mut tags = given
         .iter()

@@ -6,7 +6,7 @@ use crate::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
 
 /// First segments of paths that belong to the server, never to an application.
-pub(super) const RESERVED: [&str; 5] = ["watch", "api", "metrics", "healthz", "player"];
+pub(super) const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
 
 /// What may be done with a stream.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";

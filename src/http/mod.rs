@@ -6,6 +6,8 @@
 
 mod assets;
 mod cluster;
+#[cfg(feature = "publish")]
+mod files;
 mod flv;
 mod head;
 mod hls;
@@ -73,6 +75,9 @@ pub struct Web {
     pub join: Box<dyn Fn() -> JoinMode + Send + Sync>,
     /// HLS of the streams.
     pub hls: Arc<Hls>,
+    /// Media files; a standalone has some.
+    #[cfg(feature = "publish")]
+    pub files: Option<Arc<crate::vod::Library>>,
     /// The port of RTMP for the links of the start page; `None` where RTMP is not served.
     pub rtmp_port: Box<dyn Fn() -> Option<u16> + Send + Sync>,
 }

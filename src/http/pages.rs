@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
@@ -21,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::cluster;
@@ -53,8 +53,12 @@ type Wanted = Rc<RefCell<Option<flv::Wanted>>>;
 pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStream) -> After {
     let metrics = Arc::clone(&connection.web.metrics);
     let wanted = Wanted::default();
+    let life = Life::new(Instant::now());
+    let router = router(&connection.web)
+        .layer(Extension(Local(connection.local)))
+        .layer(Extension(life.clone()));
     let service = Pages {
-        router: router(&connection.web).layer(Extension(Local(connection.local))),
+        router,
         web: Arc::clone(&connection.web),
         shard: Rc::clone(&connection.shard),
         peer: connection.peer,
@@ -68,9 +72,18 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         .serve_connection(TokioIo::new(Prefixed::new(read, socket, metrics)), service);
     let stopping = connection.shard.stopping();
     let served = {
-        let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
+        let mut serving = std::pin::pin!(poll_fn(|cx| hyper.poll_without_shutdown(cx)));
+        let served = async {
+            loop {
+                let until = life.until();
+                match timeout_at(until.into(), serving.as_mut()).await {
+                    Err(_) if life.until() > until => {} // a file is on its way
+                    served => return served,
+                }
+            }
+        };
         tokio::select! {
-            served = timeout(HTTP_LIFETIME, serving) => served,
+            served = served => served,
             () = stopping => return After::Closed("stopping"),
         }
     };
@@ -86,6 +99,34 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         (None, Ok(Err(_))) => After::Closed("peer-gone"),
         (None, Err(_late)) => After::Closed("lifetime"),
     }
+}
+
+/// How long a connection may last: [`HTTP_LIFETIME`] from its beginning, or from the last part of a file
+/// that its peer took.
+#[derive(Debug, Clone)]
+pub(super) struct Life(Arc<Mutex<Instant>>);
+
+impl Life {
+    fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(later(now))))
+    }
+
+    fn until(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer took a part of a file.
+    #[cfg_attr(
+        not(feature = "publish"),
+        expect(dead_code, reason = "there are no files")
+    )]
+    pub(super) fn extend(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = later(Instant::now());
+    }
+}
+
+fn later(now: Instant) -> Instant {
+    now.checked_add(HTTP_LIFETIME).unwrap_or(now)
 }
 
 /// Our side of the connection.
@@ -165,7 +206,10 @@ fn secure(fields: &mut HeaderMap) {
 }
 
 fn router(web: &Arc<Web>) -> Router {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "publish")]
+    let router = router.merge(super::files::routes());
+    router
         .route("/", get(start))
         .route("/cluster.json", get(cluster::list))
         .route("/steering.json", get(cluster::steering))
@@ -228,7 +272,7 @@ async fn watch(
     answer
 }
 
-fn links(web: &Web, local: SocketAddr, fields: &HeaderMap) -> Links {
+pub(super) fn links(web: &Web, local: SocketAddr, fields: &HeaderMap) -> Links {
     let field = fields.get(header::HOST).and_then(|h| h.to_str().ok());
     let (host, authority) = field
         .and_then(page::host_of)

@@ -56,6 +56,8 @@ impl Site {
                     window: 6,
                 },
             ),
+            #[cfg(feature = "publish")]
+            files: None,
             join: Box::new(JoinMode::default),
             rtmp_port: Box::new(|| Some(1935)),
             hub,

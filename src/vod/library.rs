@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::batch;
 use super::cache::{Cache, Key};
+use super::listing::{self, Listing};
 use super::name::FileName;
 use super::pool::Pool;
 use super::slot::Filler;
@@ -29,6 +31,21 @@ pub struct LibraryConfig {
     pub seek: Seek,
     /// How far a play runs ahead of its player.
     pub ahead: Duration,
+    /// Whether the files are listed for everybody.
+    pub list: bool,
+}
+
+/// A file of which nobody looked at the content.
+#[derive(Debug)]
+pub struct Plain {
+    /// The file.
+    pub file: Arc<File>,
+    /// Bytes.
+    pub length: u64,
+    /// When it was changed last.
+    pub modified: Option<SystemTime>,
+    /// Its number in its file system.
+    pub inode: u64,
 }
 
 /// A file that can be played.
@@ -167,6 +184,49 @@ impl Library {
         let _ = self.indexers.submit(work);
     }
 
+    /// Opens a file as it is. Nobody answers when too much waits.
+    pub fn open_plain(&self, name: FileName) -> oneshot::Receiver<Result<Plain, OpenError>> {
+        let config = self.config();
+        ask(&self.indexers, move || {
+            let (file, facts) = find(&config.folders, &name)?;
+            Ok(Plain {
+                file: Arc::new(file),
+                length: facts.len(),
+                modified: facts.modified().ok(),
+                inode: facts.ino(),
+            })
+        })
+    }
+
+    /// Which files there are.
+    pub fn list(&self) -> oneshot::Receiver<Listing> {
+        let config = self.config();
+        ask(&self.indexers, move || listing::list(&config.folders))
+    }
+
+    /// Reads a part of a file; less than was asked for only at its end.
+    pub fn read_part(
+        &self,
+        file: Arc<File>,
+        offset: u64,
+        length: usize,
+    ) -> oneshot::Receiver<io::Result<Bytes>> {
+        ask(&self.readers, move || {
+            let mut bytes = vec![0; length];
+            let mut read = 0;
+            while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+                match file.read_at(rest, offset.saturating_add(read as u64)) {
+                    Ok(0) => break,
+                    Ok(n) => read = read.saturating_add(n),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(read);
+            Ok(bytes.into())
+        })
+    }
+
     /// Reads a batch and makes RTMP messages of it, for this message stream.
     pub fn read(
         &self,
@@ -184,6 +244,21 @@ impl Library {
         };
         let _ = self.readers.submit(work);
     }
+}
+
+/// Lets a thread answer; nobody does when too much waits already.
+fn ask<T: Send + 'static>(
+    pool: &Pool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    let (tell, told) = oneshot::channel();
+    let job = move || {
+        if !tell.is_closed() {
+            let _ = tell.send(work());
+        }
+    };
+    let _ = pool.submit(job); // what is not taken is dropped, and with it who would have told
+    told
 }
 
 /// The first folder's file of this name.
@@ -350,6 +425,7 @@ mod tests {
             folders: folders.iter().map(|folder| folder.to_path_buf()).collect(),
             seek: Seek::Key,
             ahead: Duration::from_secs(15),
+            list: true,
         })
     }
 

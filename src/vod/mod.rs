@@ -7,11 +7,13 @@
 mod batch;
 mod cache;
 mod library;
+mod listing;
 mod name;
 mod opening;
 mod pool;
 mod slot;
 
-pub use self::library::{Answer, Library, LibraryConfig, OpenError, Opened};
+pub use self::library::{Answer, Library, LibraryConfig, OpenError, Opened, Plain};
+pub use self::listing::Listing;
 pub use self::name::{BadName, FileName};
 pub use self::slot::{Filler, Slot, slot};

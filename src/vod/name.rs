@@ -78,6 +78,33 @@ impl FileName {
         Path::new(&*self.0)
     }
 
+    /// What HTTP calls such a file.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        match extension(&self.0) {
+            Some("flv") => "video/x-flv",
+            Some("m4a") => "audio/mp4",
+            Some("mov") => "video/quicktime",
+            _ => "video/mp4",
+        }
+    }
+
+    /// Whether a browser can play it, by its kind.
+    #[must_use]
+    pub fn is_for_browsers(&self) -> bool {
+        extension(&self.0) != Some("flv")
+    }
+
+    /// What a player asks for.
+    #[must_use]
+    pub fn asked_as(&self) -> String {
+        match extension(&self.0) {
+            // ffmpeg and others know these by the prefix alone.
+            Some("flv") | None => self.0.to_string(),
+            Some(_) => format!("mp4:{self}"),
+        }
+    }
+
     /// The same as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -326,3 +326,53 @@ pub(crate) fn bad_files_are_refused_and_hurt_nobody(world: &World) {
     viewer.assert_sane();
     assert_eq!(get(server.http, "/healthz").unwrap().0, 200);
 }
+
+pub(crate) fn http_serves_parts(world: &World) {
+    let (server, folder) = serving(world);
+    remux(
+        world,
+        "ffmpeg",
+        &programme(),
+        &folder.join("two words.mp4"),
+        &[],
+    );
+    fs::copy(programme(), folder.join("film.flv")).unwrap();
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.http);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    for path in ["/files/two%20words.mp4", "/files/film.flv"] {
+        let got = watched(
+            world,
+            "ffmpeg",
+            &path.replace(['/', '%'], "-"),
+            &[],
+            &url(path),
+        );
+        assert_same(&got, &source, path);
+    }
+    // MP4 is sought by the index at its end, in parts.
+    let got = watched(
+        world,
+        "ffmpeg",
+        "http-seek",
+        &["-ss", "3.5"],
+        &url("/files/two%20words.mp4"),
+    );
+    assert_eq!(got.video.packets, source.video.packets[75..]);
+    let (status, page) = get(server.http, "/files").unwrap();
+    assert_eq!(status, 200);
+    assert!(page.contains("/files/two%20words.mp4?play") && page.contains("film.flv"));
+    let (status, page) = get(server.http, "/files/two%20words.mp4?play").unwrap();
+    assert!(status == 200 && page.contains("<video controls"));
+    for path in [
+        "/files/nothing.mp4",
+        "/files/../server.toml",
+        "/files/%2e%2e%2fserver.toml",
+        "/files/..%2f..%2fx.mp4",
+        "/files/media",
+        "/files/.",
+        "/files/%00.mp4",
+        "/files/film",
+    ] {
+        assert_eq!(get(server.http, path).unwrap().0, 404, "{path}");
+    }
+}

@@ -171,6 +171,11 @@ const TESTS: &[Test] = &[
         files::players_seek,
     ),
     (
+        "files::http_serves_parts",
+        &[FFMPEG],
+        files::http_serves_parts,
+    ),
+    (
         "files::other_codecs",
         &[FFMPEG, NEWER_FFMPEG],
         files::other_codecs,

@@ -1,5 +1,7 @@
 //! The pages: HTML that tells what is live without any script, and a player where there is one.
 
+#[cfg(feature = "publish")]
+mod files;
 mod links;
 mod live;
 mod watch;
@@ -10,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+#[cfg(feature = "publish")]
+pub(super) use self::files::{file, files};
 pub(super) use self::links::{Links, host_of};
 pub(super) use self::live::{Row, start};
 pub(super) use self::watch::watch;

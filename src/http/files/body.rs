@@ -1,0 +1,89 @@
+//! A part of a file as the body of an answer: one piece is read while the one before it is sent.
+
+use std::fs::File;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
+
+use super::super::pages::Life;
+use crate::limits::FILE_BATCH;
+use crate::vod::Library;
+
+/// See the module.
+pub(super) struct FileBody {
+    library: Arc<Library>,
+    file: Arc<File>,
+    /// What is read next.
+    at: u64,
+    /// What is to be read and sent.
+    left: u64,
+    reads: Option<oneshot::Receiver<io::Result<Bytes>>>,
+    life: Life,
+}
+
+impl FileBody {
+    /// So many bytes from an offset.
+    pub(super) const fn new(
+        library: Arc<Library>,
+        file: Arc<File>,
+        (at, left): (u64, u64),
+        life: Life,
+    ) -> Self {
+        Self {
+            library,
+            file,
+            at,
+            left,
+            reads: None,
+            life,
+        }
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let this = &mut *self;
+        let reads = this.reads.get_or_insert_with(|| {
+            let length = usize::try_from(this.left).unwrap_or(usize::MAX);
+            let file = Arc::clone(&this.file);
+            this.library
+                .read_part(file, this.at, length.min(FILE_BATCH))
+        });
+        let read = ready!(Pin::new(reads).poll(cx));
+        this.reads = None;
+        let bytes = match read {
+            Ok(Ok(bytes)) if !bytes.is_empty() => bytes,
+            // The length was promised: the connection ends in the middle, which the client notices.
+            Ok(Ok(_)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Err(lost) => return Poll::Ready(Some(Err(io::Error::other(lost)))),
+        };
+        let read = bytes.len() as u64;
+        this.at = this.at.saturating_add(read);
+        this.left = this.left.saturating_sub(read);
+        this.life.extend();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
