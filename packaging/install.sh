@@ -110,6 +110,7 @@ for unit in systemd/*.service systemd/*.socket; do
 done
 put 644 systemd/crtmpserver.sysusers "$prefix/lib/sysusers.d/crtmpserver.conf"
 put 644 systemd/crtmpserver.tmpfiles "$prefix/lib/tmpfiles.d/crtmpserver.conf"
+put 644 systemd/crtmpserver.preset "$prefix/lib/systemd/system-preset/80-crtmpserver.preset"
 for file in systemd/profiles/*.conf; do
     adapt "$file"
     put 644 "$work/unit" "$prefix/share/crtmpserver/profiles/${file##*/}"

@@ -30,6 +30,9 @@ const RECIPE: &[&str] = &[
     "--customize-hook=rm -f \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
 ];
 
+/// What a cloud's stock Debian has besides.
+const OF_A_CLOUD: &str = "--include=cloud-init,openssh-server";
+
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -60,6 +63,12 @@ impl Image {
         IMAGE.get_or_init(|| Self::make(&World::new("appliance-image")))
     }
 
+    /// The root of a cloud's stock server.
+    pub(crate) fn of_a_cloud(world: &World) -> PathBuf {
+        let recipe = [RECIPE, &[OF_A_CLOUD]].concat();
+        root(world, Self::get().root.parent().unwrap(), &recipe)
+    }
+
     fn make(world: &World) -> Self {
         let folder = target().join("appliance");
         fs::create_dir_all(&folder).unwrap();
@@ -76,7 +85,7 @@ impl Image {
         command.arg(&repository).args(&all);
         run(world, "repository", &mut command);
         Self {
-            root: root(world, &folder),
+            root: root(world, &folder, RECIPE),
             packages,
             repository,
         }
@@ -162,10 +171,10 @@ fn previous(world: &World, packages: &Path, folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The root of a Debian, from the archives that this machine uses itself.
-fn root(world: &World, folder: &Path) -> PathBuf {
-    let recipe = RECIPE.join("\n").into_bytes();
+fn root(world: &World, folder: &Path, recipe: &[&str]) -> PathBuf {
+    let text = recipe.join("\n").into_bytes();
     // FNV-1a: told apart is all that it must be.
-    let sum = recipe.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+    let sum = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let root = folder.join(format!("root-{sum:016x}"));
@@ -180,7 +189,7 @@ fn root(world: &World, folder: &Path) -> PathBuf {
     let tar = folder.join("root.tar");
     let part = folder.join("root.part");
     let mut command = Command::new("mmdebstrap");
-    command.args(RECIPE).arg("bookworm").arg(&tar);
+    command.args(recipe).arg("bookworm").arg(&tar);
     command.args(sources);
     run(world, "root", &mut command);
     drop(fs::remove_dir_all(&part));

@@ -36,6 +36,18 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// Boots a fresh Debian that knows the repository of the packages.
     pub(crate) fn boot(world: &'a World) -> Self {
+        let image = Image::get();
+        Self::boot_on(world, &image.root, None, |_| ())
+    }
+
+    /// Boots one on another root, or what was [saved](Self::save) of a machine on it; `prepare` sees it
+    /// before it starts.
+    pub(crate) fn boot_on(
+        world: &'a World,
+        root: &Path,
+        saved: Option<&Path>,
+        prepare: impl FnOnce(&Self),
+    ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let image = Image::get();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -50,10 +62,25 @@ impl<'a> Machine<'a> {
             leader: 0,
             commands: Cell::new(0),
         };
-        machine.lay(image);
+        machine.lay(image, root, saved);
+        prepare(&machine);
         machine.connect();
         machine.start(image);
         machine
+    }
+
+    /// Switches it off, and tells where its disk is: what it changed of its root. That is gone when
+    /// [`Saved`] is.
+    pub(crate) fn save(mut self) -> Saved {
+        self.run("systemctl poweroff");
+        self.container.take().unwrap().wait(COMMAND);
+        let saved = self.folder.with_file_name(format!("{}-saved", self.name));
+        host(&format!(
+            "cp -a {}/upper {}",
+            self.folder.display(),
+            saved.display()
+        ));
+        Saved(saved)
     }
 
     /// Boots one with a package installed, and waits until it serves.
@@ -65,14 +92,24 @@ impl<'a> Machine<'a> {
     }
 
     /// The root, with the machine's own changes above it.
-    fn lay(&self, image: &Image) {
-        for part in ["upper", "work", "root"] {
+    fn lay(&self, image: &Image, lower: &Path, saved: Option<&Path>) {
+        for part in ["work", "root"] {
             fs::create_dir_all(self.folder.join(part)).unwrap();
+        }
+        match saved {
+            None => fs::create_dir_all(self.folder.join("upper")).unwrap(),
+            Some(saved) => {
+                host(&format!(
+                    "cp -a {} {}/upper",
+                    saved.display(),
+                    self.folder.display()
+                ));
+            }
         }
         let at = |part: &str| self.folder.join(part).display().to_string();
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
-            image.root.display(),
+            lower.display(),
             at("upper"),
             at("work")
         );
@@ -366,6 +403,15 @@ impl Drop for Machine<'_> {
             "{groups}umount {root} || umount -l {root}; rm -rf --one-file-system {folder}; ip netns del {inside}; ip netns del {outside}"
         );
         let _ = Command::new("sh").args(["-c", &script]).status();
+    }
+}
+
+/// What was saved of a machine.
+pub(crate) struct Saved(pub(crate) PathBuf);
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -12,6 +12,7 @@
 )]
 
 mod activation;
+mod clone;
 mod container;
 mod event;
 mod image;
@@ -91,6 +92,10 @@ const TESTS: &[Test] = &[
     ("life::removed_and_purged", life::removed_and_purged),
     ("mirror::it_cannot_publish", mirror::it_cannot_publish),
     ("mirror::its_one_setting", mirror::its_one_setting),
+    (
+        "clone::a_saved_server_started_twice",
+        clone::a_saved_server_started_twice,
+    ),
     (
         "profile::a_master_connects_to_nowhere",
         profile::a_master_connects_to_nowhere,

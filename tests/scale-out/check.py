@@ -54,7 +54,7 @@ def cloud_init_takes_the_user_data():
         import cloudinit  # noqa: F401
     except ImportError:
         raise Skip("needs cloud-init")
-    for path in USER_DATA:
+    for path in [*USER_DATA, IMAGE / "cloud-init/override.yaml"]:
         said = run(sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(path))
         assert "Valid" in said, said
     # It can say no.

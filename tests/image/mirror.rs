@@ -1,0 +1,268 @@
+//! The mirror's image at work.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::daemon::{mirror_binary, secret, users};
+use crate::lab::{HOST, Lab};
+use crate::machine::{BOOT, Machine, Start};
+use crate::media::{Packets, programme};
+use crate::programs::{publish, watch, watched};
+use crate::recipe::{Images, MASTER};
+use crate::world::{PATIENCE, World, get, pause, wait_within};
+
+/// Messages of all levels go to the console: they have the times of the phases.
+const TALK: &str = "systemd.journald.max_level_console=info systemd.log_target=kmsg";
+
+/// How a credential is given by the firmware, SMBIOS; text of any kind.
+fn smbios(name: &str, text: &str) -> String {
+    format!(
+        "type=11,value=io.systemd.credential.binary:{name}={}",
+        STANDARD.encode(text)
+    )
+}
+
+/// Fails unless a watcher by RTMP and one by HTTP get what was published.
+fn assert_serves(world: &World, name: &str, machine: &Machine<'_>, source: &Packets) {
+    let rtmp = watch(
+        world,
+        &format!("{name}-rtmp"),
+        &machine.rtmp_url("live/event"),
+    );
+    let flv = watch(
+        world,
+        &format!("{name}-flv"),
+        &machine.flv_url("live/event"),
+    );
+    watched(&rtmp, 100).assert_part_of(source, 100);
+    watched(&flv, 100).assert_part_of(source, 100);
+}
+
+pub(crate) fn two_of_the_same_file(world: &World) {
+    let images = Images::get();
+    let image = images.mirror();
+    let lab = Lab::new(world);
+    let master = lab.master("master", MASTER, &images.users, &images.secret);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        &master.login_url("live/event"),
+    );
+    let mut one = Machine::start(&lab, "one", image, &Start::Kernel(TALK), &[]);
+    // The other one's clock is years off.
+    let mut two = Machine::start(
+        &lab,
+        "two",
+        image,
+        &Start::Kernel(""),
+        &["-rtc", "base=2031-02-03T04:05:06"],
+    );
+    for machine in [&one, &two] {
+        machine.wait_health(200, "true");
+        machine.wait_live("live/event");
+    }
+    assert_serves(world, "one", &one, &source);
+    assert_serves(world, "two", &two, &source);
+    // The same bytes on the disk, and yet two mirrors for the master.
+    wait_within(BOOT, "the master lists two mirrors", || {
+        (master.mirrors() == 2).then_some(())
+    });
+    // Each pulls once, however many watch there.
+    assert_eq!(master.pulls(), 2);
+    // What the firewall lets in: two ports. Everything else is not even refused.
+    for (machine, name) in [(&one, "one"), (&two, "two")] {
+        for port in [22, 111, 443, 5355, 8443, 9000] {
+            assert!(machine.is_silent(port), "{name}: port {port} answers");
+        }
+        assert!(
+            !machine.is_silent(1935) && !machine.is_silent(8080),
+            "{name}"
+        );
+    }
+    // A reboot, after which it is there again by itself, and is the same machine.
+    two.power_off();
+    let before = two.files().text("/etc/machine-id");
+    two.boot();
+    two.wait_health(200, "true");
+    two.wait_live("live/event");
+    assert_serves(world, "two-again", &two, &source);
+    one.power_off();
+    two.power_off();
+    let (first, second) = (one.files(), two.files());
+    let (id, other) = (
+        first.text("/etc/machine-id"),
+        second.text("/etc/machine-id"),
+    );
+    assert_eq!(other, before);
+    assert!(
+        id.trim().len() == 32 && other.trim().len() == 32,
+        "{id} {other}"
+    );
+    assert_ne!(id, other);
+    // The root file system is as large as the disk lets it be: 3 GiB less the boot partitions.
+    for files in [&first, &second] {
+        let size = files.size();
+        assert!(size > 2800, "{size} MiB");
+    }
+}
+
+pub(crate) fn told_another_master(world: &World) {
+    let images = Images::get();
+    let image = images.mirror();
+    let lab = Lab::new(world);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let (other_users, other_secret) = (users(world), secret(world, "other-secret"));
+    // Two masters, neither of them the one in the image, with a secret that is not in the image either.
+    let told = lab.master("told", 2935, &other_users, &other_secret);
+    let typed = lab.master("typed", 3935, &other_users, &other_secret);
+    let _encoders = [&told, &typed]
+        .map(|m| publish(world, "encoder", &programme(), &m.login_url("live/event")));
+    let secret = std::fs::read_to_string(&other_secret).unwrap();
+    // By the firmware: more than what is in the image. A secret that somebody types is not taken.
+    let by_firmware = [
+        "-smbios",
+        &format!("type=11,value=io.systemd.credential:crtmpserver.master=rtmp://{HOST}:2935"),
+        "-smbios",
+        &smbios("crtmpserver.secret", &secret),
+    ];
+    let one = Machine::start(&lab, "firmware", image, &Start::Kernel(""), &by_firmware);
+    // On the command line: more than by the firmware, whose other way is used for the secret.
+    let file = format!(
+        "name=opt/io.systemd.credentials/crtmpserver.secret,file={}",
+        other_secret.display()
+    );
+    let by_both = ["-smbios", by_firmware[1], "-fw_cfg", &file];
+    let words = format!("crtmpserver.master=rtmp://{HOST}:3935");
+    let two = Machine::start(
+        &lab,
+        "command-line",
+        image,
+        &Start::Kernel(&words),
+        &by_both,
+    );
+    one.wait_live("live/event");
+    two.wait_live("live/event");
+    assert_serves(world, "firmware", &one, &source);
+    assert_serves(world, "command-line", &two, &source);
+    wait_within(BOOT, "each of the masters lists one mirror", || {
+        (told.mirrors() == 1 && typed.mirrors() == 1).then_some(())
+    });
+    drop((one, two));
+    // A secret on the command line, and an address that is none, are left out, and that is said.
+    let own = lab.master("own", MASTER, &images.users, &images.secret);
+    let words = format!(
+        "systemd.set_credential=crtmpserver.secret:{} crtmpserver.master=\"$(reboot)\"",
+        secret.trim()
+    );
+    let three = Machine::start(&lab, "typed-secret", image, &Start::Kernel(&words), &[]);
+    three.wait_health(200, "true");
+    three.wait_console(&["a secret on the kernel's command line", "is no address"]);
+    wait_within(BOOT, "its master lists it", || {
+        (own.mirrors() == 1).then_some(())
+    });
+}
+
+/// As many as the machine carries: each is slow, so that they are slower together.
+pub(crate) fn ten_at_once(world: &World) {
+    let images = Images::get();
+    let image = images.mirror();
+    let lab = Lab::new(world);
+    let master = lab.master("master", MASTER, &images.users, &images.secret);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        &master.login_url("live/event"),
+    );
+    let machines: Vec<Machine<'_>> = (0..10)
+        .map(|n| Machine::start(&lab, &format!("mirror-{n}"), image, &Start::Kernel(""), &[]))
+        .collect();
+    wait_within(BOOT * 2, "ten mirrors are listed", || {
+        (master.mirrors() == 10).then_some(())
+    });
+    for (n, machine) in machines.iter().enumerate() {
+        machine.wait_live("live/event");
+        let url = machine.rtmp_url("live/event");
+        let watcher = watch(world, &format!("watcher-{n}"), &url);
+        watched(&watcher, 25).assert_part_of(&source, 25);
+    }
+    // And all of them from the one file.
+    let ids: std::collections::BTreeSet<String> = machines
+        .into_iter()
+        .map(|mut machine| {
+            machine.power_off();
+            machine.files().text("/etc/machine-id")
+        })
+        .collect();
+    assert_eq!(ids.len(), 10, "{ids:?}");
+}
+
+/// Asks for the stream, and reads on to the first picture; false when it is not there yet.
+fn sees_a_picture() -> bool {
+    let Ok(mut viewer) = TcpStream::connect((HOST, 8080)) else {
+        pause(1);
+        return false;
+    };
+    viewer.set_read_timeout(Some(PATIENCE)).unwrap();
+    viewer
+        .write_all(b"GET /live/event.flv HTTP/1.1\r\nHost: mirror\r\n\r\n")
+        .unwrap();
+    let (mut seen, mut part) = (Vec::new(), [0; 4096]);
+    // A key frame of AVC that is no sequence header.
+    while !seen.windows(2).any(|w| w == [0x17, 0x01]) {
+        match viewer.read(&mut part) {
+            Ok(n) if n > 0 => seen.extend_from_slice(&part[..n]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// From the start of the program to the first picture that it sends, on this host and with nothing in
+/// between; how long that takes is written down, for the document.
+pub(crate) fn from_its_start_to_the_first_picture(world: &World) {
+    let images = Images::get();
+    let lab = Lab::new(world);
+    let master = lab.master("master", MASTER, &images.users, &images.secret);
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        &master.login_url("live/event"),
+    );
+    wait_within(BOOT, "the stream is live", || {
+        get(MASTER + 1, "/")?.1.contains("live/event").then_some(())
+    });
+    let file = world.write(
+        "mirror.toml",
+        &format!(
+            "role = \"mirror\"\n[listen]\nrtmp = []\nhttp = [\"{HOST}:8080\"]\ncontrol = \"\"\n
+             [mirror]\nmaster = \"rtmp://{HOST}:{MASTER}\"\nsecret_file = {:?}\n",
+            images.secret
+        ),
+    );
+    let mut times = Vec::new();
+    for round in 0..5 {
+        let mut command = Command::new(mirror_binary());
+        command.arg("--allow-root").arg(&file);
+        let begun = Instant::now();
+        let _mirror = world.start(&format!("mirror-{round}"), &mut command);
+        // Whoever comes before it has its master is told to come again.
+        while !sees_a_picture() {
+            assert!(begun.elapsed() < PATIENCE);
+        }
+        times.push(format!(
+            "{:.1} ms\n",
+            begun.elapsed().as_secs_f64() * 1000.0
+        ));
+    }
+    world.write("times", &times.concat());
+}

@@ -1,0 +1,297 @@
+//! Building the images, and what is in them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::daemon::{secret, users};
+use crate::lab::{HOST, host};
+use crate::machine::Files;
+use crate::world::{Ended, World};
+
+/// The programs that go into the packages.
+pub(crate) const PROGRAMS: [&str; 4] = [
+    "crtmpserver",
+    "crtmpserver-mirror",
+    "completions",
+    "completions-mirror",
+];
+/// Where the master of the mirrors' image is.
+pub(crate) const MASTER: u16 = 1935;
+/// No image may be larger, as qcow2.
+const LARGEST: u64 = 250 * 1000 * 1000;
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from)
+}
+
+/// Where the programs are, which `tests/run` builds.
+pub(crate) fn programs() -> PathBuf {
+    target().join("test-bin")
+}
+
+/// An image that was built.
+pub(crate) struct Image {
+    pub(crate) qcow2: PathBuf,
+    pub(crate) kernel: PathBuf,
+    manifest: PathBuf,
+}
+
+/// What all tests share: packages, the secret and the users that are baked in, and the images.
+pub(crate) struct Images {
+    packages: PathBuf,
+    pub(crate) secret: PathBuf,
+    pub(crate) users: PathBuf,
+    mirror: OnceLock<Image>,
+    master: OnceLock<Image>,
+}
+
+impl Images {
+    /// The packages, made once; an image is made when the first test asks for it.
+    pub(crate) fn get() -> &'static Self {
+        static IMAGES: OnceLock<Images> = OnceLock::new();
+        IMAGES.get_or_init(|| {
+            let world = World::new("image-packages");
+            let packages = target().join("image/test/packages");
+            drop(fs::remove_dir_all(&packages));
+            fs::create_dir_all(&packages).unwrap();
+            let mut command = Command::new(project().join("packaging/build-debs"));
+            command.arg("--output").arg(&packages);
+            command.arg("--binaries").arg(programs());
+            let ended = world.run("packages", &mut command, Duration::from_secs(600));
+            assert!(ended.status.success(), "{}{}", ended.out, ended.err);
+            Self {
+                packages,
+                secret: secret(&world, "secret"),
+                users: users(&world),
+                mirror: OnceLock::new(),
+                master: OnceLock::new(),
+            }
+        })
+    }
+
+    /// That of a mirror whose master is this host of the tests' networks.
+    pub(crate) fn mirror(&'static self) -> &'static Image {
+        self.mirror.get_or_init(|| {
+            let master = format!("rtmp://{HOST}:{MASTER}");
+            self.built(
+                "mirror",
+                &["--master", &master, "--secret-file", &text(&self.secret)],
+                &target().join("image/test"),
+            )
+        })
+    }
+
+    /// That of a master which this host, but not its second address, may reach.
+    pub(crate) fn master(&'static self) -> &'static Image {
+        self.master.get_or_init(|| {
+            let (secret, users) = (text(&self.secret), text(&self.users));
+            self.built(
+                "master",
+                &[
+                    "--users",
+                    &users,
+                    "--secret-file",
+                    &secret,
+                    "--publishers",
+                    &format!("{HOST}/32,2001:db8::/32"),
+                    "--mirrors",
+                    "192.0.2.0/24",
+                ],
+                &target().join("image/test"),
+            )
+        })
+    }
+
+    fn built(&self, role: &str, arguments: &[&str], output: &Path) -> Image {
+        let world = World::new(&format!("image-{role}"));
+        let ended = self.build(&world, role, arguments, output);
+        assert!(ended.status.success(), "{}\n{}", ended.out, ended.err);
+        let file = |end: &str| output.join(format!("crtmpserver-{role}.{end}"));
+        Image {
+            qcow2: file("qcow2"),
+            kernel: file("vmlinuz"),
+            manifest: file("manifest"),
+        }
+    }
+
+    fn build(&self, world: &World, role: &str, arguments: &[&str], output: &Path) -> Ended {
+        let mut command = Command::new(project().join("image/build"));
+        command.arg(role).args(arguments);
+        command.arg("--packages").arg(&self.packages);
+        command.arg("--output").arg(output);
+        world.run("build", &mut command, Duration::from_secs(1200))
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+pub(crate) fn what_is_missing_is_said(world: &World) {
+    let images = Images::get();
+    let output = world.path("output");
+    let (secret, users) = (text(&images.secret), text(&images.users));
+    let wrong = world.write("wrong", "no verifier\n");
+    let wrong = text(&wrong);
+    let master = ["--users", &users, "--secret-file", &secret];
+    let refused: [(&str, Vec<&str>, &str); 9] = [
+        ("mirror", vec![], "--master rtmp://HOST"),
+        (
+            "mirror",
+            vec!["--secret-file", &secret],
+            "--master rtmp://HOST",
+        ),
+        ("mirror", vec!["--master", "rtmp://h"], "--secret-file FILE"),
+        (
+            "mirror",
+            vec!["--master", "http://h", "--secret-file", &secret],
+            "rtmp://",
+        ),
+        (
+            "mirror",
+            vec!["--master", "rtmp://h", "--secret-file", "/nonexistent"],
+            "/nonexistent",
+        ),
+        ("master", vec!["--secret-file", &secret], "--users FILE"),
+        ("master", master.to_vec(), "--publishers NETWORKS"),
+        (
+            "master",
+            vec![
+                "--users",
+                &wrong,
+                "--secret-file",
+                &secret,
+                "--publishers",
+                "any",
+                "--mirrors",
+                "any",
+            ],
+            "wrong",
+        ),
+        (
+            "master",
+            [&master[..], &["--publishers", "anyone", "--mirrors", "any"]].concat(),
+            "anyone",
+        ),
+    ];
+    for (role, arguments, wanted) in refused {
+        let ended = images.build(world, role, &arguments, &output);
+        assert_eq!(
+            ended.status.code(),
+            Some(64),
+            "{role} {arguments:?}: {}",
+            ended.err
+        );
+        assert!(
+            ended.err.contains(wanted),
+            "{role} {arguments:?}: {}",
+            ended.err
+        );
+        assert!(!output.exists(), "{role} {arguments:?} made something");
+    }
+}
+
+pub(crate) fn what_is_on_the_disk(world: &World) {
+    let images = Images::get();
+    for (image, role) in [(images.mirror(), "mirror"), (images.master(), "master")] {
+        let size = fs::metadata(&image.qcow2).unwrap().len();
+        assert!(size < LARGEST, "{role}: {size} bytes");
+        world.write(&format!("{role}-size"), &format!("{size}\n"));
+        let files = Files::of(&image.qcow2, world.path(&format!("{role}.raw")));
+        // Each machine makes its own.
+        assert_eq!(files.text("/etc/machine-id").trim(), "");
+        for file in [
+            "/etc/ssh/ssh_host_ed25519_key",
+            "/var/lib/systemd/random-seed",
+            "/usr/bin/gcc",
+            "/usr/bin/ld",
+            "/usr/sbin/sshd",
+        ] {
+            assert!(!files.has(file), "{role}: {file}");
+        }
+        // root alone reads what is secret, and nobody has a password.
+        let secret = files.stat("/usr/lib/credstore/crtmpserver.secret");
+        assert!(
+            secret.contains("Mode:  0600") && secret.contains("User:     0"),
+            "{secret}"
+        );
+        assert_eq!(
+            files.text("/usr/lib/credstore/crtmpserver.secret").trim(),
+            fs::read_to_string(&images.secret).unwrap().trim()
+        );
+        let shadow = files.text("/etc/shadow");
+        let password = |line: &str| line.split(':').nth(1).map(str::to_owned);
+        assert!(
+            shadow
+                .lines()
+                .filter_map(password)
+                .all(|p| p.starts_with(['!', '*'])),
+            "{role}: {shadow}"
+        );
+        assert_eq!(
+            files.has("/usr/lib/credstore/crtmpserver.master"),
+            role == "mirror"
+        );
+        assert_eq!(
+            files.has("/usr/lib/credstore/crtmpserver.users"),
+            role == "master"
+        );
+        let manifest = fs::read_to_string(&image.manifest).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let packages: Vec<&str> = manifest["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|p| p["name"].as_str())
+            .collect();
+        let ours = if role == "mirror" {
+            "crtmpserver-mirror"
+        } else {
+            "crtmpserver"
+        };
+        assert!(packages.contains(&ours), "{packages:?}");
+        for package in [
+            "gcc",
+            "build-essential",
+            "openssh-server",
+            "unattended-upgrades",
+        ] {
+            let has = packages
+                .iter()
+                .any(|p| p.starts_with(package) && !p.ends_with("-base"));
+            assert!(!has, "{role} has {package}");
+        }
+    }
+}
+
+/// Two builds from nothing, one after the other.
+pub(crate) fn the_same_bytes_again(world: &World) {
+    let images = Images::get();
+    let master = format!("rtmp://{HOST}:{MASTER}");
+    let secret = text(&images.secret);
+    let arguments = [
+        "--master",
+        &master,
+        "--secret-file",
+        &secret,
+        "--no-qcow2",
+        "--fresh",
+    ];
+    let sums = ["first", "second"].map(|name| {
+        let output = world.path(name);
+        let ended = images.build(world, "mirror", &arguments, &output);
+        assert!(ended.status.success(), "{}", ended.err);
+        let raw = output.join("crtmpserver-mirror.raw");
+        let sum = host(&format!("sha256sum <{}", raw.display()));
+        drop(fs::remove_dir_all(&output));
+        sum
+    });
+    assert_eq!(sums[0], sums[1], "another image of the same recipe");
+}

@@ -1,0 +1,105 @@
+//! What a provider hands over: user-data, on a second disk.
+
+use std::path::PathBuf;
+
+use crate::daemon::{secret, users};
+use crate::lab::{HOST, Lab, host};
+use crate::machine::{Machine, Start};
+use crate::media::{Packets, programme};
+use crate::programs::{publish, watch, watched};
+use crate::recipe::{Images, MASTER};
+use crate::world::World;
+
+/// A disk with user-data on it.
+fn seed(world: &World, user_data: &[u8]) -> PathBuf {
+    let disk = world.path("seed.img");
+    std::fs::write(world.path("user-data"), user_data).unwrap();
+    world.write(
+        "meta-data",
+        "instance-id: test-1\nlocal-hostname: mirror-of-a-test\n",
+    );
+    host(&format!(
+        "truncate -s 2M {0}; mkfs.vfat -n CIDATA {0} >/dev/null; mcopy -i {0} {1}user-data {1}meta-data ::",
+        disk.display(),
+        world.path("").display()
+    ));
+    disk
+}
+
+fn drive(disk: &std::path::Path) -> String {
+    format!(
+        "file={},if=none,id=seed,format=raw,readonly=on",
+        disk.display()
+    )
+}
+
+pub(crate) fn user_data_names_the_master(world: &World) {
+    let images = Images::get();
+    let lab = Lab::new(world);
+    let (other_users, other_secret) = (users(world), secret(world, "other-secret"));
+    let master = lab.master("other", 2935, &other_users, &other_secret);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let _encoder = publish(
+        world,
+        "encoder",
+        &programme(),
+        &master.login_url("live/event"),
+    );
+    // The project's own file, with what is of this test put in.
+    let shown = include_str!("../../image/cloud-init/override.yaml");
+    let secret = std::fs::read_to_string(&other_secret).unwrap();
+    let shown = shown
+        .replace("rtmp://other.example.org", &format!("rtmp://{HOST}:2935"))
+        .replace("SECRET-OF-THE-MASTER", secret.trim());
+    assert!(
+        shown.contains(HOST) && shown.contains(secret.trim()),
+        "{shown}"
+    );
+    let disk = seed(world, shown.as_bytes());
+    let further = [
+        "-drive",
+        &drive(&disk),
+        "-device",
+        "nvme,drive=seed,serial=2",
+    ];
+    let mut machine = Machine::start(
+        &lab,
+        "mirror",
+        images.mirror(),
+        &Start::Kernel(""),
+        &further,
+    );
+    machine.wait_health(200, "true");
+    machine.wait_live("live/event");
+    let watcher = watch(world, "watcher", &machine.rtmp_url("live/event"));
+    watched(&watcher, 50).assert_part_of(&source, 50);
+    machine.power_off();
+    let files = machine.files();
+    assert_eq!(files.text("/etc/hostname").trim(), "mirror-of-a-test");
+}
+
+pub(crate) fn user_data_that_is_none(world: &World) {
+    let images = Images::get();
+    let lab = Lab::new(world);
+    let _master = lab.master("master", MASTER, &images.users, &images.secret);
+    let disk = seed(
+        world,
+        b"#cloud-config\nwrite_files: [\xff\xfe{ nothing: that, is\n\tyaml\n",
+    );
+    let further = [
+        "-drive",
+        &drive(&disk),
+        "-device",
+        "nvme,drive=seed,serial=2",
+    ];
+    let machine = Machine::start(
+        &lab,
+        "mirror",
+        images.mirror(),
+        &Start::Kernel(""),
+        &further,
+    );
+    // It is what the image says that it is, and somebody who looks at the console sees why.
+    machine.wait_health(200, "true");
+    machine.wait_console(&["cloud-config"]);
+}
