@@ -198,7 +198,9 @@ impl<'a> Machine<'a> {
     fn log(&self) -> String {
         let number = self.commands.get() + 1;
         self.commands.set(number);
-        format!("command-{number:03}")
+        // A test may have several machines.
+        let machine = self.name.rsplit('-').next().unwrap_or_default();
+        format!("machine-{machine}-command-{number:03}")
     }
 
     fn command(&self, script: &str) -> Command {
