@@ -147,6 +147,13 @@ pub fn put_u24(out: &mut impl BufMut, value: u32) {
     out.put_uint(u64::from(value & 0x00ff_ffff), 3);
 }
 
+/// The bytes that hexadecimal digits name.
+#[cfg(test)]
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap();
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{MAX_MODEX, MAX_TRACKS};
 use crate::media::Slot::{self, *};
+use crate::wire::hex;
 
 const HEADER: fn(Slot) -> Role = Role::Header;
 
@@ -321,13 +322,6 @@ fn no_cut_of_a_header_is_a_tag() {
     for end in 1..tag.len() {
         assert_eq!(audio(&tag[..end]), Err(Malformed::Short), "{end}");
     }
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
 }
 
 const AVC: [(&str, &str); 3] = [

@@ -14,7 +14,6 @@ use super::running::Parts;
 use crate::cluster::Drain;
 use crate::limits::SHARD_ANSWER;
 use crate::net::{Shards, Wish};
-use crate::relay::Wake;
 use crate::telemetry::words::count;
 
 /// The keys of the troubles.
@@ -26,17 +25,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// full.
 const REMIND: Duration = Duration::from_secs(10);
 
-struct Bell(Notify);
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// Cares for drains for ever; `over` becomes true when the server should end behind one.
 pub(super) async fn care(parts: Parts, shards: Arc<Shards>, over: watch::Sender<bool>) {
-    let bell = Arc::new(Bell(Notify::new()));
+    let bell = Arc::new(Notify::new());
     let watch = parts.cluster.watch(bell.clone());
     let mut care = Care {
         parts,
@@ -48,9 +39,9 @@ pub(super) async fn care(parts: Parts, shards: Arc<Shards>, over: watch::Sender<
     loop {
         if care.is_busy() {
             // Whether something rang or not.
-            let _ = timeout(LOOK, bell.0.notified()).await;
+            let _ = timeout(LOOK, bell.notified()).await;
         } else {
-            bell.0.notified().await;
+            bell.notified().await;
         }
         watch.looks();
         care.turn(Instant::now()).await;

@@ -11,7 +11,6 @@ use tokio::time::sleep_until;
 use super::metadata::{Cloud, public_ip};
 use crate::cluster::address::wants_ip;
 use crate::cluster::{self, Cluster, Told};
-use crate::relay::Wake;
 use crate::rtmp::mirror::host::{Announcement, HOSTS, Load};
 use crate::rtmp_client::Session;
 
@@ -25,14 +24,6 @@ const MAX_UNSENT: usize = 128 * 1024;
 /// The public address, when the cloud has answered; nothing when it has none, or there is none.
 type Asking = Pin<Box<dyn Future<Output = Option<IpAddr>> + Send>>;
 
-struct Bell(Notify);
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// One connection's.
 pub(super) struct Uplink {
     cluster: Arc<Cluster>,
@@ -45,7 +36,7 @@ pub(super) struct Uplink {
     asking: Option<Asking>,
     /// Something changed.
     rung: bool,
-    bell: Arc<Bell>,
+    bell: Arc<Notify>,
     watch: cluster::Watch,
 }
 
@@ -53,7 +44,7 @@ impl Uplink {
     /// `local` is this end of the connection.
     pub(super) fn new(cluster: &Arc<Cluster>, cloud: &Cloud, local: Option<IpAddr>) -> Self {
         let now = Instant::now();
-        let bell = Arc::new(Bell(Notify::new()));
+        let bell = Arc::new(Notify::new());
         let (own, _) = cluster.own();
         let service = local
             .and_then(|local| cloud.to_ask(local))
@@ -86,7 +77,7 @@ impl Uplink {
         }
         if !self.rung {
             tokio::select! {
-                () = self.bell.0.notified() => self.rung = true,
+                () = self.bell.notified() => self.rung = true,
                 () = sleep_until(self.loads.into()) => {}
             }
         }

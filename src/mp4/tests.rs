@@ -7,17 +7,13 @@ use shiguredo_mp4::Decode;
 use shiguredo_mp4::boxes::{MoofBox, MoovBox, SampleEntry};
 
 use super::*;
+use crate::wire::hex;
 
 const AVC: &str =
     "0142c015ffe100196742c015da06c1f6ff88800080000003008000001e078b175001000468ce3c80";
 const HEVC: &str = "01016000000090000000000078f000fcfdf8f800000f03200001001840010c01ffff016000000300900000030000030078959809210001002a420101016000000300900000030000030078a003c08010e596566924caf0168080000003008000000c8422000100074401c172b46240";
 /// `AV1CodecConfigurationRecord` of 640x360, as libaom made it.
 const AV1: &str = "81050c000a0b000000042cfffff1ffc0";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits = |at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
-}
 
 /// The top boxes of a file: kind and whole box.
 fn boxes(mut bytes: &[u8]) -> Vec<([u8; 4], &[u8])> {

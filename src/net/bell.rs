@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use crate::relay::Wake;
@@ -46,6 +47,13 @@ impl Wake for Bell {
         if let Some(waker) = waits.as_ref() {
             waker.wake_by_ref();
         }
+    }
+}
+
+/// For tasks that do not pass here for every message, and wait in an `async fn`.
+impl Wake for Notify {
+    fn wake(&self) {
+        self.notify_one();
     }
 }
 

@@ -15,16 +15,12 @@ use crate::relay::{
     Claim, Cursor, EpochInfo, Hub, HubConfig, JoinMode, NoWake, Publisher, Stream, Tail,
 };
 use crate::rtmp::message::kind;
+use crate::wire::hex;
 
 const WALL: u64 = 1_790_000_000_000;
 /// `AVCDecoderConfigurationRecord` of 426x240, as x264 made it, behind the tag's own five bytes.
 const AVC: &str =
     "17000000000142c015ffe100196742c015da06c1f6ff88800080000003008000001e078b175001000468ce3c80";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits = |at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
-}
 
 fn name() -> StreamName {
     StreamName::new("live", "event").unwrap()

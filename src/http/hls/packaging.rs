@@ -25,15 +25,6 @@ const COLLECT: Duration = Duration::from_millis(20);
 /// Others get their turn on the shard after so many entries: making a segment is a copy of them.
 const TURN: usize = 256;
 
-#[derive(Default)]
-struct Bell(Notify);
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// Takes the packaging off the list, however its task ends.
 struct Listed(Arc<Hls>, Arc<Live>);
 
@@ -79,7 +70,7 @@ pub(super) fn begin(hls: Arc<Hls>, shard: &Rc<Shard>, live: Arc<Live>) {
 }
 
 async fn follow(live: &Live, figures: &HlsFigures) {
-    let bell = Arc::new(Bell::default());
+    let bell = Arc::new(Notify::new());
     let mut tail = Tail::new(Arc::clone(&live.stream), Arc::clone(&bell) as Arc<dyn Wake>);
     let mut following = Following::default();
     let mut making = Making {
@@ -112,7 +103,7 @@ async fn follow(live: &Live, figures: &HlsFigures) {
             tracing::debug!(stream = %live.stream.name(), "packaging ends, nobody asks");
             return;
         }
-        if timeout(LOOK, bell.0.notified()).await.is_ok() {
+        if timeout(LOOK, bell.notified()).await.is_ok() {
             sleep(COLLECT).await;
         }
     }
