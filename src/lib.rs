@@ -19,7 +19,7 @@
 //!
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
-//! **Drivers** (tokio, sockets, timers): [`net`] shards, listeners and the fan-out, `vod` files, [`rtmp_server`],
+//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`rtmp_server`],
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
@@ -54,6 +54,7 @@ pub mod rtmp_server;
 pub mod stress;
 pub mod system;
 pub mod telemetry;
+pub mod transport;
 #[cfg(feature = "publish")]
 pub mod vod;
 pub mod wire;

@@ -225,6 +225,8 @@ pub const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The mirrors' shared secret, bytes: 16 bytes of anything less than random are guessed.
 pub const MIN_SECRET: usize = 16;
+/// Bytes of TLS that wait for one socket, beside what the kernel holds.
+pub const TLS_BACKLOG: usize = 32 * 1024;
 /// The mirrors' shared secret, bytes.
 pub const MAX_SECRET: usize = 1024;
 /// A file of users, or of a secret, bytes: about 10 000 users.

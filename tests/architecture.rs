@@ -49,11 +49,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["relay", "rtmp", "media", "limits", "calendar"]),
     (
         "rtmp_client",
-        &["rtmp", "amf", "wire", "limits", "system", "telemetry"],
+        &[
+            "transport",
+            "rtmp",
+            "amf",
+            "wire",
+            "limits",
+            "system",
+            "telemetry",
+        ],
     ),
+    ("transport", &["calendar", "limits"]),
     (
         "net",
-        &["bridge", "relay", "media", "limits", "system", "telemetry"],
+        &[
+            "transport",
+            "bridge",
+            "relay",
+            "media",
+            "limits",
+            "system",
+            "telemetry",
+        ],
     ),
     (
         "auth",
@@ -84,6 +101,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "rtmp_server",
         &[
+            "transport",
             "cluster",
             "vod",
             "index",
@@ -105,6 +123,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "transport",
             "cluster",
             "vod",
             "index",
@@ -127,6 +146,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "edge",
         &[
+            "transport",
             "cluster",
             "rtmp_client",
             "net",
@@ -163,6 +183,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "transport",
             "cluster",
             "auth",
             "net",
@@ -214,6 +235,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "transport",
             "cluster",
             "vod",
             "index",

@@ -30,10 +30,12 @@ impl FileError {
 }
 
 /// What was read.
-pub(super) struct PrivateFile {
-    pub(super) text: String,
+#[derive(Debug)]
+pub struct PrivateFile {
+    /// All of it.
+    pub text: String,
     /// Set when more people than its owner and group can read or change it.
-    pub(super) warning: Option<String>,
+    pub warning: Option<String>,
     /// What tells this version of the file from another.
     #[cfg(feature = "publish")]
     pub(super) stamp: Stamp,
@@ -85,7 +87,10 @@ pub fn give_to_server(file: &File) -> std::io::Result<()> {
 }
 
 /// Reads a regular file of at most [`MAX_USERS_FILE`] bytes.
-pub(super) fn read_private(path: &Path) -> Result<PrivateFile, FileError> {
+///
+/// # Errors
+/// It cannot be read, is larger, or no text.
+pub fn read_private(path: &Path) -> Result<PrivateFile, FileError> {
     let fail = |e: std::io::Error| FileError::new(path, format!("{e}{}", how_to_open(path, &e)));
     // A FIFO in its place must not stop the server: do not wait for its writer.
     let mut file: File = std::fs::OpenOptions::new()

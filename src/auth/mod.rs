@@ -20,7 +20,7 @@ mod policy;
 mod users;
 
 pub use apps::Applications;
-pub use files::{FileError, give_to_server};
+pub use files::{FileError, PrivateFile, give_to_server, read_private};
 pub use mirror::{Secret, new_secret};
 pub use networks::Networks;
 pub use policy::{

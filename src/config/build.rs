@@ -9,7 +9,7 @@ use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
 use super::settings::{ControlAt, Lack, Listen, LogFormat, Mirror, Role, Settings};
-use super::value::{List, Most, Size, Span};
+use super::value::{List, MasterUrl, Most, Size, Span};
 #[cfg(feature = "publish")]
 use crate::auth::Users;
 use crate::auth::{Applications, Networks};
@@ -45,6 +45,7 @@ impl<'a> Build<'a> {
         }
         self.applications(&file, &mut settings);
         self.listen(file.listen, &mut settings.listen);
+        self.tls(file.tls, &mut settings);
         #[cfg(feature = "publish")]
         self.publish(file.publish, &mut settings);
         if let Some(list) = file.play.networks {
@@ -118,6 +119,7 @@ impl<'a> Build<'a> {
                 self.wrong(secret_key, format!("{e}{hint}"));
             }
         }
+        self.inspect_tls(settings, &mut warnings);
         #[cfg(feature = "publish")]
         let users = self.inspect_users(settings, &mut warnings);
         #[cfg(not(feature = "publish"))]
@@ -227,23 +229,35 @@ impl<'a> Build<'a> {
         if let Some(list) = file.http {
             listen.http = self.addresses("listen.http", &list);
         }
+        if let Some(list) = file.rtmps {
+            listen.rtmps = self.addresses("listen.rtmps", &list);
+        }
+        if let Some(list) = file.https {
+            listen.https = self.addresses("listen.https", &list);
+        }
         listen.control = match file.control {
             None => ControlAt::Usual,
             Some(path) if path.as_os_str().is_empty() => ControlAt::Off,
             Some(path) => self.control(&path),
         };
-        if listen.rtmp.is_empty() && listen.http.is_empty() {
+        let lists = [
+            ("listen.rtmp", &listen.rtmp),
+            ("listen.http", &listen.http),
+            ("listen.rtmps", &listen.rtmps),
+            ("listen.https", &listen.https),
+        ];
+        if lists.iter().all(|(_, list)| list.is_empty()) {
             self.wrong(
                 "listen",
                 "nothing to listen on; write rtmp = [\"[::]:1935\"] or http = [\"[::]:8080\"]",
             );
         }
-        for address in &listen.http {
-            if address.port() != 0 && listen.rtmp.contains(address) {
-                self.wrong(
-                    "listen.http",
-                    format!("{address} is an address of listen.rtmp already"),
-                );
+        for (i, (key, list)) in lists.iter().enumerate() {
+            let before = lists.iter().take(i);
+            for address in list.iter().filter(|a| a.port() != 0) {
+                if let Some((other, _)) = before.clone().find(|(_, l)| l.contains(address)) {
+                    self.wrong(key, format!("{address} is an address of {other} already"));
+                }
             }
         }
     }
@@ -317,7 +331,12 @@ impl<'a> Build<'a> {
 
     fn mirror(&mut self, file: file::Mirror, settings: &mut Settings) {
         if settings.role != Role::Mirror {
-            for key in ["mirror.master", "mirror.secret_file", "mirror.streams"] {
+            for key in [
+                "mirror.master",
+                "mirror.secret_file",
+                "mirror.ca_file",
+                "mirror.streams",
+            ] {
                 if self.layers.says(key) {
                     self.wrong(
                         key,
@@ -331,7 +350,7 @@ impl<'a> Build<'a> {
             return;
         }
         let master = file.master.filter(|text| !text.trim().is_empty());
-        let master = match master.map(|text| text.parse()).transpose() {
+        let master = match master.map(|text| text.parse::<MasterUrl>()).transpose() {
             Ok(master) => master,
             Err(message) => return self.wrong("mirror.master", message),
         };
@@ -356,7 +375,23 @@ impl<'a> Build<'a> {
         if settings.secret_file.is_none() && !self.layers.says("mirror.streams") {
             settings.lack = Some(Lack::Secret);
         }
-        settings.mirror = master.map(|master| Mirror { master, streams });
+        let ca_file = file.ca_file.map(|path| self.path(&path));
+        if let (Some(master), Some(_)) = (&master, &ca_file)
+            && !master.tls
+        {
+            self.wrong(
+                "mirror.ca_file",
+                format!(
+                    "is for a master in TLS; write mirror.master = \"rtmps://{}\", or remove it",
+                    master.host
+                ),
+            );
+        }
+        settings.mirror = master.map(|master| Mirror {
+            master,
+            ca_file,
+            streams,
+        });
     }
 
     fn stream(&self, text: &str, applications: &Applications) -> Result<StreamName, String> {

@@ -6,6 +6,7 @@ use super::settings::{
     Cluster, ControlAt, FileSeek, Files, Hls, Join, Listen, Log, LogFormat, Mirror, Play, Publish,
     Relay, Server, Settings, Takeover,
 };
+use super::tls::Tls;
 use super::value::{Size, Span};
 use crate::limits::Limits;
 
@@ -71,10 +72,17 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
     // A setting that is added is not forgotten below.
     let Settings {
         role: _,
-        listen: Listen {
-            rtmp: _,
-            http: _,
-            control: _,
+        listen:
+            Listen {
+                rtmp: _,
+                http: _,
+                rtmps: _,
+                https: _,
+                control: _,
+            },
+        tls: Tls {
+            certificate: _,
+            key: _,
         },
         applications: _,
         publish:
@@ -152,18 +160,22 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
     } = new;
     if let Some(Mirror {
         master: _,
+        ca_file: _,
         streams: _,
     }) = &new.mirror
     {}
-    let differs = |key: &Key| {
-        let (from, to) = ((key.value)(old), (key.value)(new));
+    KEYS.iter().filter_map(|key| key.change(old, new)).collect()
+}
+
+impl Key {
+    fn change(&self, old: &Settings, new: &Settings) -> Option<Change> {
+        let (from, to) = ((self.value)(old), (self.value)(new));
         (from != to).then(|| Change {
-            key: key.name.to_owned(),
-            effect: key.effect,
+            key: self.name.to_owned(),
+            effect: self.effect,
             what: format!("{from} -> {to}"),
         })
-    };
-    KEYS.iter().filter_map(differs).collect()
+    }
 }
 
 const fn at_once(name: &'static str, value: fn(&Settings) -> String) -> Key {
@@ -193,6 +205,8 @@ pub const KEYS: &[Key] = &[
     }),
     key("listen.rtmp", Effect::Listener, |s| list(&s.listen.rtmp)),
     key("listen.http", Effect::Listener, |s| list(&s.listen.http)),
+    key("listen.rtmps", Effect::Listener, |s| list(&s.listen.rtmps)),
+    key("listen.https", Effect::Listener, |s| list(&s.listen.https)),
     key("listen.control", Effect::Restart, |s| {
         match &s.listen.control {
             ControlAt::Usual => "the usual place".to_owned(),
@@ -200,6 +214,8 @@ pub const KEYS: &[Key] = &[
             ControlAt::Path(path) => path.display().to_string(),
         }
     }),
+    for_new("tls.certificate", |s| file(s.tls.certificate.as_ref())),
+    for_new("tls.key", |s| file(s.tls.key.as_ref())),
     for_new("publish.users", |s| file(s.publish.users.as_ref())),
     for_new("publish.networks", |s| s.publish.networks.to_string()),
     for_new("publish.takeover", |s| {
@@ -221,6 +237,9 @@ pub const KEYS: &[Key] = &[
     }),
     for_new("mirror.secret_file", |s| {
         file(s.secret_file.as_ref().filter(|_| s.role.is_mirror()))
+    }),
+    at_once("mirror.ca_file", |s| {
+        file(s.mirror.as_ref().and_then(|m| m.ca_file.as_ref()))
     }),
     at_once("mirror.streams", |s| {
         list(s.mirror.iter().flat_map(|m| &m.streams))

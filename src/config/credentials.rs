@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `crtmpserver.master` | the address of a mirror's master, as in `mirror.master` |
 //! | `crtmpserver.secret` | the secret that a master and its mirrors share, itself |
+//! | `crtmpserver.certificate` | the certificate for RTMPS and HTTPS, with those that vouch for it (PEM) |
+//! | `crtmpserver.key` | its key (PEM) |
 //! | `crtmpserver.users` | the users that may publish, as `crtmpserver passwd` writes them |
 //!
 //! One that is empty, or not there, is not given: units have an empty default. systemd hands them out
@@ -39,6 +41,8 @@ pub(super) fn read(folder: &Path, role: Role) -> Result<(Vec<Given>, Vec<String>
         ("crtmpserver.master", "mirror.master", role.is_mirror()),
         ("crtmpserver.secret", secret, true),
         ("crtmpserver.users", "publish.users", !role.is_mirror()),
+        ("crtmpserver.certificate", "tls.certificate", true),
+        ("crtmpserver.key", "tls.key", true),
     ];
     let (mut given, mut vain, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (credential, key, is_of_use) in wanted {

@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) applications: Option<List>,
     pub(super) aliases: BTreeMap<String, String>,
     pub(super) listen: Listen,
+    pub(super) tls: Tls,
     #[cfg(feature = "publish")]
     pub(super) publish: Publish,
     pub(super) play: Play,
@@ -39,7 +40,16 @@ pub(super) struct File {
 pub(super) struct Listen {
     pub(super) rtmp: Option<List>,
     pub(super) http: Option<List>,
+    pub(super) rtmps: Option<List>,
+    pub(super) https: Option<List>,
     pub(super) control: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 }
 
 #[cfg(feature = "publish")]
@@ -69,6 +79,7 @@ pub(super) struct Master {
 pub(super) struct Mirror {
     pub(super) master: Option<String>,
     pub(super) secret_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) streams: Option<List>,
 }
 

@@ -26,6 +26,7 @@ mod problem;
 mod public;
 mod settings;
 mod summary;
+mod tls;
 mod value;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use settings::{
     Cluster, ControlAt, FileSeek, Files, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish,
     Relay, Role, Server, Settings, Takeover,
 };
+pub use tls::{Tls, Wrong};
 pub use value::{MasterUrl, Metadata, Size, Span};
 
 /// Where settings come from, beside the defaults.
@@ -92,6 +94,10 @@ pub struct ListenSaid {
     pub rtmp: bool,
     /// `listen.http`
     pub http: bool,
+    /// `listen.rtmps`
+    pub rtmps: bool,
+    /// `listen.https`
+    pub https: bool,
 }
 
 /// Reads all layers, checks every value and the files that hold secrets. Opens no socket.
@@ -123,6 +129,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
             listen_said: ListenSaid {
                 rtmp: layers.says("listen.rtmp"),
                 http: layers.says("listen.http"),
+                rtmps: layers.says("listen.rtmps"),
+                https: layers.says("listen.https"),
             },
             origins: layers.origins(),
             sources: sources.clone(),

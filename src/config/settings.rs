@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::tls::Tls;
 use super::value::{MasterUrl, Metadata};
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
 use crate::cluster::address::Allowed;
@@ -121,6 +122,8 @@ pub struct Settings {
     pub role: Role,
     /// `listen`
     pub listen: Listen,
+    /// `tls`
+    pub tls: Tls,
     /// `applications` and `aliases`
     pub applications: Applications,
     /// `publish`; nobody on a mirror
@@ -157,6 +160,10 @@ pub struct Listen {
     pub rtmp: Vec<SocketAddr>,
     /// HTTP
     pub http: Vec<SocketAddr>,
+    /// RTMP in TLS
+    pub rtmps: Vec<SocketAddr>,
+    /// HTTP in TLS
+    pub https: Vec<SocketAddr>,
     /// `status` and `ctl`
     pub control: ControlAt,
 }
@@ -198,6 +205,8 @@ pub struct Play {
 pub struct Mirror {
     /// Where the master is
     pub master: MasterUrl,
+    /// The authorities that an `rtmps://` master is believed by; `None`: those of the system
+    pub ca_file: Option<PathBuf>,
     /// Streams to pull from a foreign master; empty: the master announces them
     pub streams: Vec<StreamName>,
 }
@@ -394,8 +403,11 @@ impl Settings {
             listen: Listen {
                 rtmp: vec![everywhere(1935)],
                 http: vec![everywhere(8080)],
+                rtmps: Vec::new(),
+                https: Vec::new(),
                 control: ControlAt::Usual,
             },
+            tls: Tls::default(),
             applications: match role {
                 Role::Standalone => Applications::usual(),
                 Role::Master | Role::Mirror => Applications::default(),

@@ -7,7 +7,7 @@ impl Loaded {
     /// who may play, how long streams wait.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let shown = ["role", "rtmp", "http", "applications"];
+        let shown = ["role", "rtmp", "http", "rtmps", "https", "applications"];
         self.summary()
             .into_iter()
             .filter(|(name, _)| !shown.contains(name))
@@ -42,6 +42,14 @@ impl Loaded {
         }
         lines.push(("rtmp", all(&s.listen.rtmp)));
         lines.push(("http", all(&s.listen.http)));
+        for (name, list) in [("rtmps", &s.listen.rtmps), ("https", &s.listen.https)] {
+            if !list.is_empty() {
+                lines.push((name, all(list)));
+            }
+        }
+        if let Ok(Some((certificate, _))) = s.certificate() {
+            lines.push(("certificate", certificate.summary()));
+        }
         match &s.listen.control {
             ControlAt::Usual => {}
             ControlAt::Off => lines.push(("control", "off".to_owned())),

@@ -324,8 +324,10 @@ impl<'de> Deserialize<'de> for List {
 pub struct MasterUrl {
     /// A name or an address, without the brackets of IPv6.
     pub host: String,
-    /// 1935 when it was not given.
+    /// When it was not given, 1935, or 443 in TLS.
     pub port: u16,
+    /// `rtmps://`
+    pub tls: bool,
 }
 
 impl MasterUrl {
@@ -333,7 +335,8 @@ impl MasterUrl {
     #[must_use]
     pub fn address(&self) -> String {
         let url = self.to_string();
-        url.strip_prefix("rtmp://").unwrap_or(&url).to_owned()
+        let place = url.split_once("://").map(|(_, place)| place.to_owned());
+        place.unwrap_or(url)
     }
 }
 
@@ -346,9 +349,12 @@ impl FromStr for MasterUrl {
                 "{text:?} {why}; write \"rtmp://HOST\" or \"rtmp://HOST:PORT\", such as \"rtmp://master.example.org\""
             )
         };
-        let rest = text
-            .strip_prefix("rtmp://")
-            .ok_or_else(|| wrong("is not an rtmp:// address"))?;
+        let (rest, tls) = match (text.strip_prefix("rtmp://"), text.strip_prefix("rtmps://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => return Err(wrong("is not an rtmp:// or rtmps:// address")),
+        };
+        let usual = if tls { "443" } else { "1935" };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('/') || rest.contains('?') {
             return Err(wrong(
@@ -367,12 +373,12 @@ impl FromStr for MasterUrl {
                 (
                     host,
                     port.strip_prefix(':')
-                        .or((port.is_empty()).then_some("1935")),
+                        .or((port.is_empty()).then_some(usual)),
                 )
             }
             None => match rest.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
-                None => (rest, Some("1935")),
+                None => (rest, Some(usual)),
             },
         };
         let good = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
@@ -383,6 +389,7 @@ impl FromStr for MasterUrl {
             Some(port) if port != 0 => Ok(Self {
                 host: host.to_owned(),
                 port,
+                tls,
             }),
             _ => Err(wrong("has no port from 1 to 65535")),
         }
@@ -391,10 +398,11 @@ impl FromStr for MasterUrl {
 
 impl fmt::Display for MasterUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "rtmps" } else { "rtmp" };
         if self.host.contains(':') {
-            write!(f, "rtmp://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "rtmp://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }

@@ -8,7 +8,8 @@ use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, SockRef, Type};
 
-use crate::config::{ControlAt, Listen, Loaded};
+use super::stack::Stack;
+use crate::config::{ControlAt, Listen, Loaded, Tls};
 use crate::net::Listener;
 use crate::system::{Passed, PassedError, forget_variables, passed_descriptors};
 use crate::telemetry::logging::Escaped;
@@ -16,10 +17,8 @@ use crate::telemetry::logging::Escaped;
 /// What was inherited. Each list may be empty; whatever is not there, the server binds itself.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// `rtmp`
-    pub rtmp: Vec<Listener>,
-    /// `http`
-    pub http: Vec<Listener>,
+    /// `rtmp`, `http`, `rtmps` and `https`
+    pub listeners: Vec<(Stack, Listener)>,
     /// `control`; not blocking
     pub control: Vec<UnixListener>,
 }
@@ -32,19 +31,19 @@ pub enum ActivationError {
     Passed(#[from] PassedError),
     /// A name that means nothing here.
     #[error(
-        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http or control in the [Socket] section of its unit", Escaped(.0)
+        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http, rtmps, https or control in the [Socket] section of its unit", Escaped(.0)
     )]
     Unknown(String),
     /// A socket without a name, on a port that says nothing.
     #[error(
-        "a socket without a name was passed, on {0}, which may be for anything; write FileDescriptorName= rtmp or http in the [Socket] section of its unit"
+        "a socket without a name was passed, on {0}, which may be for anything; write FileDescriptorName= rtmp, http, rtmps or https in the [Socket] section of its unit"
     )]
     Unnamed(SocketAddr),
-    /// TLS is not spoken yet.
+    /// There is no certificate for it.
     #[error(
-        "a socket for {name} was passed, and this version speaks no TLS; `systemctl disable --now {unit}` takes it away"
+        "a socket for {name} was passed, and there is no certificate; name its file with tls.certificate, and that of its key with tls.key, or take the socket away: `systemctl disable --now {unit}`"
     )]
-    Tls {
+    NoCertificate {
         /// The name, or what the port stands for.
         name: &'static str,
         /// The unit that has this name in the packages.
@@ -65,50 +64,49 @@ pub enum ActivationError {
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    Rtmp,
-    Http,
-    Rtmps,
-    Https,
+    Serve(Stack),
     Control,
 }
 
-/// Every name there is, and its unit in the packages.
-const NAMES: [(Purpose, &str, &str); 5] = [
-    (Purpose::Rtmp, "rtmp", "crtmpserver.socket"),
-    (Purpose::Http, "http", "crtmpserver-http.socket"),
-    (Purpose::Rtmps, "rtmps", "crtmpserver-rtmps.socket"),
-    (Purpose::Https, "https", "crtmpserver-https.socket"),
-    (Purpose::Control, "control", "crtmpserver-control.socket"),
+/// Every purpose, and its unit in the packages.
+const UNITS: [(Purpose, &str); 5] = [
+    (Purpose::Serve(Stack::Rtmp), "crtmpserver.socket"),
+    (Purpose::Serve(Stack::Http), "crtmpserver-http.socket"),
+    (Purpose::Serve(Stack::Rtmps), "crtmpserver-rtmps.socket"),
+    (Purpose::Serve(Stack::Https), "crtmpserver-https.socket"),
+    (Purpose::Control, "crtmpserver-control.socket"),
 ];
 
 impl Purpose {
-    const fn row(self) -> (Self, &'static str, &'static str) {
-        let [rtmp, http, rtmps, https, control] = NAMES;
+    const fn name(self) -> &'static str {
         match self {
-            Self::Rtmp => rtmp,
-            Self::Http => http,
-            Self::Rtmps => rtmps,
-            Self::Https => https,
-            Self::Control => control,
+            Self::Serve(stack) => stack.name(),
+            Self::Control => "control",
         }
     }
 
+    fn unit(self) -> &'static str {
+        let row = UNITS.iter().find(|row| row.0 == self);
+        row.map_or("crtmpserver.socket", |row| row.1)
+    }
+
     fn named(name: &str) -> Option<Self> {
-        NAMES.iter().find(|row| row.1 == name).map(|row| row.0)
+        let mut all = UNITS.iter().map(|row| row.0);
+        all.find(|purpose| purpose.name() == name)
     }
 
     /// The configuration knows its ports; the others have a usual meaning.
     fn of_port(port: u16, listen: &Listen) -> Option<Self> {
-        let says = |list: &[SocketAddr]| list.iter().any(|a| a.port() == port);
-        match port {
-            _ if says(&listen.rtmp) => Some(Self::Rtmp),
-            _ if says(&listen.http) => Some(Self::Http),
-            1935 => Some(Self::Rtmp),
-            80 | 8080 => Some(Self::Http),
-            443 | 8443 => Some(Self::Https),
-            1936 => Some(Self::Rtmps),
+        let says = |stack: &Stack| stack.of(listen).iter().any(|a| a.port() == port);
+        let usual = match port {
+            1935 => Some(Stack::Rtmp),
+            80 | 8080 => Some(Stack::Http),
+            443 | 8443 => Some(Stack::Https),
+            1936 => Some(Stack::Rtmps),
             _ => None,
-        }
+        };
+        let said = Stack::ALL.into_iter().find(says);
+        said.or(usual).map(Self::Serve)
     }
 }
 
@@ -134,14 +132,12 @@ impl Inherited {
     #[must_use]
     pub fn overruled(&self, loaded: &Loaded) -> Vec<String> {
         let (listen, said) = (&loaded.settings.listen, loaded.listen_said);
-        let of = |name, said: bool, addresses: &[SocketAddr], given: &[Listener]| {
-            let given: Vec<SocketAddr> = given.iter().map(Listener::address).collect();
-            (said && !given.is_empty())
-                .then(|| overruled(name, addresses, &given))
+        let serving = Stack::ALL.into_iter().filter_map(|stack| {
+            let given: Vec<SocketAddr> = self.of(stack).map(Listener::address).collect();
+            (stack.is_said(said) && !given.is_empty())
+                .then(|| overruled(stack, stack.of(listen), &given))
                 .flatten()
-        };
-        let rtmp = of("rtmp", said.rtmp, &listen.rtmp, &self.rtmp);
-        let http = of("http", said.http, &listen.http, &self.http);
+        });
         let control = match &listen.control {
             ControlAt::Path(path) if !self.control.is_empty() => Some(format!(
                 "listen.control says {}, but crtmpserver-control.socket gave its own, and that counts; \
@@ -153,7 +149,27 @@ impl Inherited {
             )),
             _ => None,
         };
-        rtmp.into_iter().chain(http).chain(control).collect()
+        serving.chain(control).collect()
+    }
+
+    fn of(&self, stack: Stack) -> impl Iterator<Item = &Listener> {
+        let all = self.listeners.iter();
+        all.filter(move |(of, _)| *of == stack).map(|(_, l)| l)
+    }
+
+    /// That there is a certificate for what needs one.
+    ///
+    /// # Errors
+    /// [`ActivationError::NoCertificate`].
+    pub fn check(&self, tls: &Tls) -> Result<(), ActivationError> {
+        let needs = self.listeners.iter().find(|(stack, _)| stack.is_tls());
+        match needs {
+            Some((stack, _)) if tls.certificate.is_none() => Err(ActivationError::NoCertificate {
+                name: stack.name(),
+                unit: Purpose::Serve(*stack).unit(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn sort(passed: Vec<Passed>, listen: &Listen) -> Result<Self, ActivationError> {
@@ -164,14 +180,10 @@ impl Inherited {
                 None if says_nothing(&name) => guess(&descriptor, listen)?,
                 None => return Err(ActivationError::Unknown(name)),
             };
-            let (_, name, unit) = purpose.row();
+            let name = purpose.name();
             match purpose {
-                Purpose::Rtmp => all.rtmp.push(tcp(descriptor, name)?),
-                Purpose::Http => all.http.push(tcp(descriptor, name)?),
+                Purpose::Serve(stack) => all.listeners.push((stack, tcp(descriptor, name)?)),
                 Purpose::Control => all.control.push(unix(descriptor, name)?),
-                Purpose::Rtmps | Purpose::Https => {
-                    return Err(ActivationError::Tls { name, unit });
-                }
             }
         }
         Ok(all)
@@ -226,12 +238,13 @@ fn unix(descriptor: OwnedFd, name: &'static str) -> Result<UnixListener, Activat
 
 /// One warning for each protocol whose inherited sockets are others than the configuration says, with
 /// what to type to change them.
-fn overruled(name: &'static str, said: &[SocketAddr], given: &[SocketAddr]) -> Option<String> {
+fn overruled(stack: Stack, said: &[SocketAddr], given: &[SocketAddr]) -> Option<String> {
     let same = said.len() == given.len() && said.iter().all(|a| given.contains(a));
     if same {
         return None;
     }
-    let unit = Purpose::named(name)?.row().2;
+    let unit = Purpose::Serve(stack).unit();
+    let name = stack.name();
     let list = |addresses: &[SocketAddr]| {
         let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         if words.is_empty() {
@@ -278,6 +291,8 @@ mod tests {
         Listen {
             rtmp: parse(rtmp),
             http: parse(http),
+            rtmps: Vec::new(),
+            https: Vec::new(),
             control: ControlAt::Off,
         }
     }
@@ -306,33 +321,43 @@ mod tests {
             vec![
                 passed("http", any()),
                 passed("rtmp", any()),
+                passed("https", any()),
                 passed("control", socket),
                 passed("rtmp", any()),
             ],
             &listen(&[], &[]),
         )
         .unwrap();
-        let counts = (
-            inherited.rtmp.len(),
-            inherited.http.len(),
-            inherited.control.len(),
-        );
+        let count = |stack| inherited.of(stack).count();
+        let counts = (count(Stack::Rtmp), count(Stack::Http), count(Stack::Https));
         assert_eq!(counts, (2, 1, 1));
+        assert_eq!(inherited.control.len(), 1);
+        let tls = |certificate: Option<&str>| Tls {
+            certificate: certificate.map(Into::into),
+            key: None,
+        };
+        assert!(inherited.check(&tls(Some("c.pem"))).is_ok());
+        let told = inherited.check(&tls(None)).unwrap_err().to_string();
+        assert!(
+            told.contains("disable --now crtmpserver-https.socket")
+                && told.contains("tls.certificate"),
+            "{told}"
+        );
     }
 
     #[test]
     fn without_a_name_the_port_tells_and_the_configuration_knows_ports() {
         let of = |port| Purpose::of_port(port, &listen(&["[::]:443"], &["[::]:7777"]));
         for (port, purpose) in [
-            (1935, Some(Purpose::Rtmp)),
-            (443, Some(Purpose::Rtmp)),
-            (7777, Some(Purpose::Http)),
-            (80, Some(Purpose::Http)),
-            (8080, Some(Purpose::Http)),
-            (8443, Some(Purpose::Https)),
+            (1935, Some(Stack::Rtmp)),
+            (443, Some(Stack::Rtmp)),
+            (7777, Some(Stack::Http)),
+            (80, Some(Stack::Http)),
+            (8080, Some(Stack::Http)),
+            (8443, Some(Stack::Https)),
             (4711, None),
         ] {
-            assert_eq!(of(port), purpose, "{port}");
+            assert_eq!(of(port), purpose.map(Purpose::Serve), "{port}");
         }
         let socket = any();
         let address = socket.local_addr().unwrap().to_string();
@@ -342,7 +367,8 @@ mod tests {
             &listen(&[], &[&address]),
         )
         .unwrap();
-        assert_eq!((inherited.http.len(), inherited.control.len()), (1, 1));
+        let http = inherited.of(Stack::Http).count();
+        assert_eq!((http, inherited.control.len()), (1, 1));
         let told = Inherited::sort(vec![passed("unknown", any())], &listen(&[], &[]));
         assert!(matches!(told, Err(ActivationError::Unnamed(_))));
     }
@@ -357,12 +383,7 @@ mod tests {
         };
         let text = told(passed("rtpm\n", any()));
         assert!(
-            text.contains(r"rtpm\x0a") && text.contains("rtmp, http or control"),
-            "{text}"
-        );
-        let text = told(passed("https", any()));
-        assert!(
-            text.contains("disable --now crtmpserver-https.socket"),
+            text.contains(r"rtpm\x0a") && text.contains("rtmp, http, rtmps, https or control"),
             "{text}"
         );
         let udp = || UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -383,13 +404,13 @@ mod tests {
             list.iter().map(|a| a.parse().unwrap()).collect()
         };
         let given = all(&["[::]:1935"]);
-        assert_eq!(overruled("rtmp", &given, &given), None);
-        let text = overruled("rtmp", &all(&["[::]:1936", "10.0.0.1:443"]), &given).unwrap();
+        assert_eq!(overruled(Stack::Rtmp, &given, &given), None);
+        let text = overruled(Stack::Rtmp, &all(&["[::]:1936", "10.0.0.1:443"]), &given).unwrap();
         assert!(
             text.contains("`systemctl edit crtmpserver.socket`, lines [Socket] ListenStream= ListenStream=1936 ListenStream=10.0.0.1:443,"),
             "{text}"
         );
-        let text = overruled("http", &[], &given).unwrap();
+        let text = overruled(Stack::Http, &[], &given).unwrap();
         assert!(
             text.contains("disable --now crtmpserver-http.socket"),
             "{text}"

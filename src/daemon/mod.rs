@@ -9,15 +9,18 @@ mod care;
 mod control;
 mod drain;
 pub mod notify;
+mod of_settings;
 pub mod privileges;
 mod rate;
 pub mod reload;
 mod running;
 mod signals;
+mod stack;
 mod status;
 pub mod table;
 
 pub use signals::stop as stop_signal;
+pub use stack::Stack;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,7 +47,7 @@ use care::{Beat, Care};
 use notify::Notifier;
 use privileges::{Wish, WishError};
 use rate::Rate;
-use reload::{Order, Reloader};
+use reload::{NewTls, Order, Reloader};
 use running::{Parts, Running};
 use status::Status;
 use table::Service;
@@ -115,8 +118,8 @@ impl StartError {
 /// A server whose listeners are bound. There may be several in one process.
 pub struct Server {
     settings: Settings,
-    rtmp: Vec<Listener>,
-    http: Vec<Listener>,
+    listeners: Vec<(Stack, Listener)>,
+    tls: NewTls,
     control: Vec<ControlSocket>,
     started: Instant,
     parts: Parts,
@@ -147,27 +150,27 @@ impl Server {
         // What it warns of was among the warnings of the configuration.
         let (policy, _) = settings.policy()?;
         let policy = Policy::new(policy, now)?;
-        let or_bind = |given: Vec<Listener>, said: &[SocketAddr]| {
-            if given.is_empty() {
-                Listener::bind_all(said)
-            } else {
-                Ok(given)
+        inherited.check(&settings.tls)?;
+        let tls = NewTls::read(&settings).map_err(|(_, error)| error)?;
+        let mut listeners = inherited.listeners;
+        for stack in Stack::ALL {
+            if listeners.iter().all(|(given, _)| *given != stack) {
+                let bound = Listener::bind_all(stack.of(&settings.listen))?;
+                listeners.extend(bound.into_iter().map(|listener| (stack, listener)));
             }
-        };
-        let rtmp = or_bind(inherited.rtmp, &settings.listen.rtmp)?;
-        let http = or_bind(inherited.http, &settings.listen.http)?;
+        }
         let control = control::open(inherited.control, &settings.listen.control)?;
         let hub = Hub::new(settings.hub());
         // Again when it serves; but only root may raise the hard limit, and root may be gone then.
-        running::descriptors(&settings)?;
+        of_settings::descriptors(&settings)?;
         let id = system::random().map_err(io::Error::from)?;
         let cluster = Cluster::new(new_id(id), false, now);
         let figures = Box::new(HostFigures(Arc::clone(&cluster)));
         let metrics = Arc::new(Metrics::with(&hub, vec![figures]));
         Ok(Self {
             settings,
-            rtmp,
-            http,
+            listeners,
+            tls,
             control,
             started: now,
             parts: Parts {
@@ -189,13 +192,20 @@ impl Server {
     /// Where RTMP is served; the ports are real.
     #[must_use]
     pub fn rtmp_addresses(&self) -> Vec<SocketAddr> {
-        self.rtmp.iter().map(Listener::address).collect()
+        self.addresses(Stack::Rtmp)
     }
 
     /// Where HTTP is served; the ports are real.
     #[must_use]
     pub fn http_addresses(&self) -> Vec<SocketAddr> {
-        self.http.iter().map(Listener::address).collect()
+        self.addresses(Stack::Http)
+    }
+
+    /// Where this is served; the ports are real.
+    #[must_use]
+    pub fn addresses(&self, stack: Stack) -> Vec<SocketAddr> {
+        let all = self.listeners.iter().filter(|(of, _)| *of == stack);
+        all.map(|(_, listener)| listener.address()).collect()
     }
 
     /// The streams.
@@ -220,17 +230,16 @@ impl Server {
     pub fn services(&self) -> Vec<Service> {
         let applications = self.parts.policy.applications();
         let names: Vec<&str> = applications.names().map(|n| &**n).collect();
-        let row = |protocol| {
+        let row = |stack: Stack| {
             let application = names.join(", ");
-            move |listener: &Listener| Service {
-                address: listener.address(),
-                protocol,
+            let addresses = self.addresses(stack).into_iter();
+            addresses.map(move |address| Service {
+                address,
+                protocol: stack.inbound(),
                 application: application.clone(),
-            }
+            })
         };
-        let rtmp = self.rtmp.iter().map(row("inboundRtmp"));
-        let http = self.http.iter().map(row("inboundHttpFlv"));
-        rtmp.chain(http).collect()
+        Stack::ALL.into_iter().flat_map(row).collect()
     }
 
     /// What makes it read its configuration again.
@@ -260,7 +269,7 @@ impl Server {
         let (orderer, mut orders) = self.orders;
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
-        running.serve(self.rtmp, self.http)?;
+        running.serve(self.listeners, self.tls)?;
         let answers = running.control(self.started, control::reload(reloader));
         let mut asked = control::serve(self.control, &answers);
         let mut care = JoinSet::new();

@@ -15,8 +15,9 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use super::notify::Notifier;
-use crate::auth::{NewRules, Policy};
-use crate::config::{self, Change, Effect, Loaded, Problem, Sources};
+use crate::auth::{FileError, NewRules, Policy};
+use crate::config::{self, Change, Effect, Loaded, Problem, Settings, Sources, Wrong};
+use crate::transport::{Certificate, Connector};
 
 /// What changed, with the keys that wait for a restart among it; or why nothing did.
 pub type Outcome = Result<Vec<Change>, Vec<Problem>>;
@@ -25,7 +26,24 @@ pub type Outcome = Result<Vec<Change>, Vec<Problem>>;
 pub(super) struct Order {
     pub(super) loaded: Loaded,
     pub(super) rules: NewRules,
+    pub(super) tls: NewTls,
     pub(super) answer: oneshot::Sender<Outcome>,
+}
+
+/// What the files of TLS have now.
+#[derive(Default)]
+pub(super) struct NewTls {
+    pub(super) certificate: Option<Certificate>,
+    pub(super) connector: Option<Connector>,
+}
+
+impl NewTls {
+    pub(super) fn read(settings: &Settings) -> Result<Self, Wrong> {
+        Ok(Self {
+            certificate: settings.certificate()?.map(|(certificate, _)| certificate),
+            connector: settings.connector()?,
+        })
+    }
 }
 
 /// Makes a server read its configuration again; for whoever is told to: a signal, a control socket.
@@ -98,20 +116,22 @@ impl Reloader {
         let prepared = {
             let (settings, policy) = (loaded.settings.clone(), Arc::clone(&self.policy));
             tokio::task::spawn_blocking(move || {
+                let tls = NewTls::read(&settings).map_err(|(_, error)| error)?;
                 let (config, _) = settings.policy()?;
-                policy.prepare(config, Instant::now())
+                Ok((policy.prepare(config, Instant::now())?, tls))
             })
             .await
         };
-        let rules = match prepared {
-            Ok(Ok(rules)) => rules,
-            Ok(Err(error)) => return Err(alone(error.to_string())),
+        let (rules, tls) = match prepared {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) => return Err(alone(FileError::to_string(&error))),
             Err(error) => return Err(alone(error.to_string())),
         };
         let (answer, answered) = oneshot::channel();
         let order = Order {
             loaded,
             rules,
+            tls,
             answer,
         };
         let stops = || alone(STOPS);

@@ -11,33 +11,30 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::reload::{Order, Outcome};
+#[cfg(feature = "publish")]
+use super::of_settings::library;
+use super::of_settings::{admission, hls, latency, standing, viewers, web};
+use super::reload::{NewTls, Order, Outcome};
+use super::stack::Stack;
 use crate::auth::{NewRules, Policy};
-use crate::cluster::address::Rules;
-use crate::cluster::{Capacity, Cluster, Link, Standing};
-use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Role, Settings};
+use crate::cluster::Cluster;
+#[cfg(feature = "publish")]
+use crate::config::Role;
+use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Settings};
 use crate::control::{Control, Reload};
 use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
-use crate::http::{self, Hls, HlsConfig, LastList, Missing, Web};
-use crate::limits::RESERVED_DESCRIPTORS;
-use crate::net::{Admission, AdmissionLimits, Bound, Door, Latency, Listener, Shards};
+use crate::http::{self, Web};
+use crate::net::{Admission, Bound, Door, Listener, Shards};
 use crate::relay::Hub;
-use crate::rtmp::mirror::host::Announcement;
-use crate::rtmp_server::{RtmpServer, Viewers};
-use crate::system;
+use crate::rtmp_server::RtmpServer;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Metrics, Protocol};
 use crate::telemetry::words::count;
+use crate::transport::{Acceptor, Connector};
 #[cfg(feature = "publish")]
-use crate::{
-    config::FileSeek,
-    index::Seek,
-    vod::{Library, LibraryConfig},
-};
+use crate::vod::Library;
 
-/// When to ask again a mirror that has no link to its master.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How long the listeners may take to end, of a stop's grace.
 const LISTENERS_END: Duration = Duration::from_secs(1);
 
@@ -85,6 +82,10 @@ pub(super) struct Running {
     #[cfg(feature = "publish")]
     files: Option<Arc<Library>>,
     web: Arc<Web>,
+    /// What TLS shows, once it shows something.
+    tls: Option<Acceptor>,
+    /// Whom a mirror believes that it is its master.
+    connector: Option<Connector>,
     /// For the links of the start page; 0 is none.
     rtmp_port: Arc<AtomicU16>,
     listeners: Vec<Listening>,
@@ -97,7 +98,7 @@ pub(super) struct Running {
 
 /// A listener that serves until this is dropped; then it takes whoever is connected and ends.
 struct Listening {
-    protocol: Protocol,
+    stack: Stack,
     address: SocketAddr,
     bound: Bound,
     _close: oneshot::Sender<()>,
@@ -165,6 +166,8 @@ impl Running {
             #[cfg(feature = "publish")]
             files,
             web,
+            tls: None,
+            connector: None,
             rtmp_port,
             listeners: Vec::new(),
             tasks: JoinSet::new(),
@@ -178,12 +181,16 @@ impl Running {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(super) fn serve(&mut self, rtmp: Vec<Listener>, http: Vec<Listener>) -> io::Result<()> {
-        for (protocol, listeners) in [(Protocol::Rtmp, rtmp), (Protocol::Http, http)] {
-            for listener in listeners {
-                let bound = listener.bound()?;
-                self.listen(protocol, listener, bound);
-            }
+    pub(super) fn serve(
+        &mut self,
+        listeners: Vec<(Stack, Listener)>,
+        tls: NewTls,
+    ) -> io::Result<()> {
+        self.tls = tls.certificate.as_ref().map(Acceptor::new).transpose()?;
+        self.connector = tls.connector;
+        for (stack, listener) in listeners {
+            let bound = listener.bound()?;
+            self.listen(stack, listener, bound);
         }
         self.note_port();
         self.link();
@@ -218,32 +225,60 @@ impl Running {
         self.shards.finish(self.grace()).await
     }
 
-    fn listen(&mut self, protocol: Protocol, listener: Listener, bound: Bound) {
-        let address = listener.address();
+    fn listen(&mut self, stack: Stack, listener: Listener, bound: Bound) {
+        let (address, protocol) = (listener.address(), stack.protocol());
         let (close, closed) = oneshot::channel::<()>();
         let closed = async move {
             let _ = closed.await;
         };
         let door = self.door.clone();
-        if protocol == Protocol::Rtmp {
-            let rtmp = Arc::clone(&self.rtmp);
-            self.tasks.spawn(door.open(
+        let (rtmp, web) = (Arc::clone(&self.rtmp), Arc::clone(&self.web));
+        let tls = self.tls.clone().filter(|_| stack.is_tls());
+        match (protocol, tls) {
+            (Protocol::Rtmp, None) => self.tasks.spawn(door.open(
                 protocol,
                 listener,
                 move |shard, incoming| Arc::clone(&rtmp).serve(shard, incoming),
                 closed,
-            ));
-        } else {
-            let web = Arc::clone(&self.web);
-            self.tasks.spawn(door.open(
+            )),
+            (Protocol::Rtmp, Some(tls)) => self.tasks.spawn(door.open(
+                protocol,
+                listener,
+                move |shard, incoming| {
+                    let (rtmp, tls) = (Arc::clone(&rtmp), tls.clone());
+                    async move {
+                        if let Some(incoming) = incoming.secured(&shard, &tls, protocol).await {
+                            rtmp.serve(shard, incoming).await;
+                        }
+                    }
+                },
+                closed,
+            )),
+            (_, None) => self.tasks.spawn(door.open(
                 protocol,
                 listener,
                 move |shard, incoming| http::connection(shard, incoming, Arc::clone(&web)),
                 closed,
-            ));
-        }
+            )),
+            (_, Some(tls)) => {
+                let tls = tls.speaking("http/1.1");
+                self.tasks.spawn(door.open(
+                    protocol,
+                    listener,
+                    move |shard, incoming| {
+                        let (web, tls) = (Arc::clone(&web), tls.clone());
+                        async move {
+                            if let Some(incoming) = incoming.secured(&shard, &tls, protocol).await {
+                                http::connection(shard, incoming, web).await;
+                            }
+                        }
+                    },
+                    closed,
+                ))
+            }
+        };
         self.listeners.push(Listening {
-            protocol,
+            stack,
             address,
             bound,
             _close: close,
@@ -251,14 +286,13 @@ impl Running {
     }
 
     fn note_port(&self) {
-        let port = |protocol| {
+        let port = |stack| {
             let mut all = self.listeners.iter();
-            all.find(|l| l.protocol == protocol)
-                .map(|l| l.address.port())
+            all.find(|l| l.stack == stack).map(|l| l.address.port())
         };
-        let rtmp = port(Protocol::Rtmp);
+        let rtmp = port(Stack::Rtmp);
         self.rtmp_port.store(rtmp.unwrap_or(0), Ordering::Relaxed);
-        let standing = standing(&self.settings, rtmp, port(Protocol::Http));
+        let standing = standing(&self.settings, port);
         self.parts.cluster.set_standing(standing);
         if let Some(control) = &self.asked {
             control.listens(self.addresses());
@@ -268,7 +302,7 @@ impl Running {
     /// Protocol and address of each listener, for people.
     fn addresses(&self) -> Vec<(String, String)> {
         let all = self.listeners.iter();
-        all.map(|l| (l.protocol.label().to_owned(), l.address.to_string()))
+        all.map(|l| (l.stack.name().to_owned(), l.address.to_string()))
             .collect()
     }
 
@@ -300,6 +334,7 @@ impl Running {
         let mirror = self.settings.mirror.as_ref().filter(|_| lack.is_none());
         let wanted = mirror.map(|mirror| EdgeConfig {
             master: mirror.master.address(),
+            connector: self.connector.clone(),
             secret: self.parts.policy.secret(),
             streams: mirror.streams.clone(),
             limits: self.settings.limits,
@@ -352,14 +387,21 @@ impl Running {
         let Order {
             loaded,
             rules,
+            tls,
             answer,
         } = order;
-        let outcome = self.change(loaded.settings, rules, &loaded.warnings);
+        let outcome = self.change(loaded.settings, rules, tls, &loaded.warnings);
         // Whoever asked may be gone.
         drop(answer.send(outcome));
     }
 
-    fn change(&mut self, mut new: Settings, rules: NewRules, warnings: &[String]) -> Outcome {
+    fn change(
+        &mut self,
+        mut new: Settings,
+        rules: NewRules,
+        tls: NewTls,
+        warnings: &[String],
+    ) -> Outcome {
         if new.role != self.settings.role {
             return Err(vec![Problem::of(
                 "role",
@@ -370,9 +412,24 @@ impl Running {
             )]);
         }
         let mut changes = config::changes(&self.settings, &new);
-        let rtmp = self.rebind(Protocol::Rtmp, &new.listen.rtmp)?;
-        let http = self.rebind(Protocol::Http, &new.listen.http)?;
+        let passed = self.listeners.iter().filter(|l| l.bound.is_inherited());
+        if let Some(needs) = passed.map(|l| l.stack).find(|stack| stack.is_tls())
+            && tls.certificate.is_none()
+        {
+            return Err(vec![Problem::of(
+                "tls.certificate",
+                format!("the socket for {} needs one", needs.name()),
+            )]);
+        }
         let system = |e: io::Error| vec![Problem::of("", format!("the system refuses: {e}"))];
+        let acceptor = match (&self.tls, &tls.certificate) {
+            (None, Some(certificate)) => Some(Acceptor::new(certificate).map_err(system)?),
+            _ => None,
+        };
+        let mut rebound = Vec::new();
+        for stack in Stack::ALL {
+            rebound.push((stack, self.rebind(stack, stack.of(&new.listen))?));
+        }
         let admission = admission(&new).map_err(system)?;
         // From here on nothing can fail.
         self.door.admission.set_limits(admission);
@@ -391,18 +448,16 @@ impl Running {
         }
         let contents = self.parts.policy.adopt(rules);
         changes.extend(read_again(contents, &new));
-        for (protocol, rebound) in [(Protocol::Rtmp, rtmp), (Protocol::Http, http)] {
+        changes.extend(self.renew(&tls));
+        self.tls = self.tls.take().or(acceptor);
+        self.connector = tls.connector;
+        for (stack, rebound) in rebound {
             match rebound {
-                Some(exchange) => self.exchange(protocol, exchange),
-                None => changes.iter_mut().for_each(|c| {
-                    let passed = matches!(
-                        (protocol, c.key.as_str()),
-                        (Protocol::Rtmp, "listen.rtmp") | (Protocol::Http, "listen.http")
-                    );
-                    if passed {
-                        c.effect = Effect::Passed;
-                    }
-                }),
+                Some(exchange) => self.exchange(stack, exchange),
+                None => changes
+                    .iter_mut()
+                    .filter(|change| change.key == stack.key())
+                    .for_each(|change| change.effect = Effect::Passed),
             }
         }
         // What waits for the restart differs until then, and is told at each reload.
@@ -422,12 +477,12 @@ impl Running {
     /// `None` when the sockets were passed to this process: they stay.
     fn rebind(
         &self,
-        protocol: Protocol,
+        stack: Stack,
         addresses: &[SocketAddr],
     ) -> Result<Option<Exchange>, Vec<Problem>> {
         let of = |same: bool| {
             let all = self.listeners.iter();
-            all.filter(move |l| (l.protocol == protocol) == same)
+            all.filter(move |l| (l.stack == stack) == same)
                 .map(|l| &l.bound)
                 .collect::<Vec<_>>()
         };
@@ -435,10 +490,7 @@ impl Running {
         if own.iter().any(|bound| bound.is_inherited()) {
             return Ok(None);
         }
-        let key = match protocol {
-            Protocol::Rtmp => "listen.rtmp",
-            _ => "listen.http",
-        };
+        let key = stack.key();
         let rebound = Listener::rebind(addresses, &own, &of(false))
             .map_err(|e| vec![Problem::of(key, e.to_string())])?;
         let with_bound = |listener: Listener| Ok((listener.bound()?, listener));
@@ -450,17 +502,27 @@ impl Running {
     }
 
     /// The new listeners accept before the old ones end.
-    fn exchange(&mut self, protocol: Protocol, exchange: Exchange) {
+    fn exchange(&mut self, stack: Stack, exchange: Exchange) {
         let mut kept = exchange.kept.into_iter();
         let before = std::mem::take(&mut self.listeners);
         let (stay, go): (Vec<_>, Vec<_>) = before
             .into_iter()
-            .partition(|l| l.protocol != protocol || kept.next().unwrap_or(true));
+            .partition(|l| l.stack != stack || kept.next().unwrap_or(true));
         self.listeners = stay;
         for (bound, listener) in exchange.opened {
-            self.listen(protocol, listener, bound);
+            self.listen(stack, listener, bound);
         }
         drop(go);
+    }
+
+    /// Shows the certificate that there is now to those who come from now on.
+    fn renew(&self, tls: &NewTls) -> Option<Change> {
+        let (acceptor, certificate) = (self.tls.as_ref()?, tls.certificate.as_ref()?);
+        acceptor.renew(certificate).then(|| Change {
+            key: "tls.certificate".to_owned(),
+            effect: Effect::ForNew,
+            what: format!("is another one: {}", certificate.summary()),
+        })
     }
 }
 
@@ -484,114 +546,4 @@ fn read_again(contents: crate::auth::Contents, settings: &Settings) -> Vec<Chang
         change("publish.users", format!("has changed: {users}"))
     });
     secret.into_iter().chain(users).collect()
-}
-
-fn latency(settings: &Settings) -> Latency {
-    settings.relay.latency.map_or(Latency::Auto, Latency::Fixed)
-}
-
-const fn viewers(settings: &Settings) -> Viewers {
-    Viewers {
-        join: settings.join_mode(),
-        wait: settings.play.wait,
-    }
-}
-
-/// What the server is to the public, with these ports.
-fn standing(settings: &Settings, rtmp: Option<u16>, http: Option<u16>) -> Standing {
-    let cluster = &settings.cluster;
-    let public = settings.role != Role::Master;
-    Standing {
-        role: settings.role.as_str(),
-        public,
-        announcement: Announcement {
-            // A master's own is for its mirrors.
-            host: if public {
-                cluster.host.clone()
-            } else {
-                String::new()
-            },
-            ip: None,
-            rtmp: rtmp.map(|port| cluster.rtmp_port.unwrap_or(port)),
-            http: http.map(|port| cluster.http_port.unwrap_or(port)),
-            https: cluster.https_port,
-        },
-        capacity: Capacity {
-            viewers: settings.limits.max_viewers,
-            kbit: settings.limits.max_mbit_s.map(|n| n.saturating_mul(1000)),
-            weight: cluster.weight,
-        },
-        rules: Rules {
-            host: cluster.host.clone(),
-            allow: cluster.allow.clone(),
-        },
-    }
-}
-
-/// How many descriptors this process may have, once it has raised its limit as far as it may.
-pub(super) fn descriptors(settings: &Settings) -> io::Result<usize> {
-    let wanted = settings
-        .limits
-        .max_connections
-        .saturating_add(RESERVED_DESCRIPTORS);
-    let descriptors = system::raise_descriptor_limit(wanted as u64)?;
-    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
-}
-
-/// The bounds, as far as this process may have descriptors for them.
-fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
-    let limits = settings.limits;
-    Ok(AdmissionLimits {
-        connections: limits
-            .max_connections
-            .min(descriptors(settings)?.saturating_sub(RESERVED_DESCRIPTORS)),
-        pending: limits.max_pending,
-        pending_per_address: limits.max_pending_per_address,
-    })
-}
-
-#[cfg(feature = "publish")]
-fn library(settings: &Settings) -> LibraryConfig {
-    LibraryConfig {
-        folders: settings.files.folders.clone(),
-        seek: match settings.files.seek {
-            FileSeek::Key => Seek::Key,
-            FileSeek::Exact => Seek::Exact,
-        },
-        ahead: settings.files.ahead,
-        list: settings.files.list,
-    }
-}
-
-const fn hls(settings: &Settings) -> HlsConfig {
-    HlsConfig {
-        enabled: settings.hls.enabled,
-        window: settings.hls.window,
-    }
-}
-
-fn web(parts: &Parts, rtmp: &Arc<RtmpServer>, rtmp_port: &Arc<AtomicU16>, hls: HlsConfig) -> Web {
-    let policy = Arc::clone(&parts.policy);
-    let cluster = Arc::clone(&parts.cluster);
-    let rtmp = Arc::clone(rtmp);
-    let rtmp_port = Arc::clone(rtmp_port);
-    Web {
-        hub: Arc::clone(&parts.hub),
-        cluster: Arc::clone(&parts.cluster),
-        last_list: LastList::default(),
-        metrics: Arc::clone(&parts.metrics),
-        health: Arc::clone(&parts.health),
-        access: Box::new(move |peer| policy.may_read(peer)),
-        missing: Box::new(move |_| match cluster.link() {
-            Link::Down { .. } => Missing::NoMaster {
-                retry_after: RETRY_AFTER,
-            },
-            Link::None | Link::Up { .. } => Missing::NotLive,
-        }),
-        hls: Hls::new(&parts.hub, &parts.metrics, hls),
-        #[cfg(feature = "publish")]
-        files: None,
-        join: Box::new(move || rtmp.viewers().join),
-        rtmp_port: Box::new(move || Some(rtmp_port.load(Ordering::Relaxed)).filter(|p| *p > 0)),
-    }
 }

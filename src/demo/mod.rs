@@ -101,7 +101,9 @@ async fn watch_it(folder: &Path, password: String) -> Result<(), StartError> {
             master: MasterUrl {
                 host: address.ip().to_string(),
                 port: address.port(),
+                tls: false,
             },
+            ca_file: None,
             streams: Vec::new(),
         });
         let mirror = Server::open(settings)?;

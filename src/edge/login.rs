@@ -18,13 +18,16 @@ impl Edge {
             id: self.cluster.id().to_owned(),
             nonce: new_id(random().map_err(crate::rtmp_client::Ended::from)?),
         };
-        let secret = self.changeable().secret.clone();
+        let (secret, connector) = {
+            let changeable = self.changeable();
+            (changeable.secret.clone(), changeable.connector.clone())
+        };
         if secret.is_some() {
             config
                 .extra
                 .push((mirror::FIELD.to_owned(), hello.to_value()));
         }
-        let mut session = Session::dial(&self.master, config).await?;
+        let mut session = Session::dial_with(&self.master, connector.as_ref(), config).await?;
         let info = loop {
             match session.next().await? {
                 Event::Connected { info, .. } => break info,

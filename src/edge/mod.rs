@@ -38,6 +38,7 @@ use crate::rtmp::mirror::MAX_LISTED;
 use crate::system::random;
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
+use crate::transport::Connector;
 
 /// The part of [`Health`] that the edge speaks for.
 pub const MASTER: &str = "master";
@@ -55,6 +56,8 @@ const WINDOW: u32 = 2_500_000;
 pub struct EdgeConfig {
     /// `host:port` of the master.
     pub master: String,
+    /// Whom it believes that the master is itself; `None`: nobody is asked, the link is not in TLS.
+    pub connector: Option<Connector>,
     /// The secret shared with it; `None` for a foreign master.
     pub secret: Option<Secret>,
     /// The streams of a foreign master.
@@ -67,6 +70,7 @@ pub struct EdgeConfig {
 
 /// What a reload changes without ending anything.
 struct Changeable {
+    connector: Option<Connector>,
     secret: Option<Secret>,
     streams: Vec<StreamName>,
     limits: Limits,
@@ -79,6 +83,8 @@ pub struct Edge {
     master: String,
     /// The master is a crtmpserver: it knows the secret, and announces its streams.
     is_ours: bool,
+    /// The link is in TLS.
+    is_secure: bool,
     changeable: Mutex<Changeable>,
     /// A foreign master's streams are others.
     renamed: Notify,
@@ -143,6 +149,7 @@ impl Edge {
     ) -> Arc<Self> {
         let EdgeConfig {
             master,
+            connector,
             secret,
             streams,
             limits,
@@ -151,7 +158,9 @@ impl Edge {
         Arc::new(Self {
             master,
             is_ours: secret.is_some(),
+            is_secure: connector.is_some(),
             changeable: Mutex::new(Changeable {
+                connector,
                 secret,
                 streams,
                 limits,
@@ -201,10 +210,14 @@ impl Edge {
     /// kind: that takes another edge.
     #[must_use]
     pub fn change(&self, config: &EdgeConfig) -> bool {
-        if config.master != self.master || config.secret.is_some() != self.is_ours {
+        if config.master != self.master
+            || config.secret.is_some() != self.is_ours
+            || config.connector.is_some() != self.is_secure
+        {
             return false;
         }
         let mut changeable = self.changeable();
+        changeable.connector.clone_from(&config.connector);
         changeable.secret.clone_from(&config.secret);
         changeable.limits = config.limits;
         changeable.cloud.clone_from(&config.cloud);

@@ -17,6 +17,7 @@ use crate::media::{NameError, Rendition, StreamName};
 use crate::net::{Outlet, OutletEvent, Play, Wish};
 use crate::relay::{Protocol as Watching, Stream};
 use crate::telemetry::metrics::Protocol;
+use crate::transport::Socket;
 
 /// A page of any origin may play: there are no cookies here that could be misused.
 const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
@@ -166,7 +167,7 @@ impl Connection {
     /// Plays until one side ends it; why.
     pub(super) async fn watch(
         &self,
-        socket: tokio::net::TcpStream,
+        socket: Socket,
         stream: &Arc<Stream>,
         via: Via,
     ) -> &'static str {

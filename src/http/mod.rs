@@ -27,14 +27,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 pub use self::cluster::LastList;
 use self::head::{BadHead, Head, Method, flv_stream};
 pub use self::hls::{Hls, HlsConfig};
 use self::pages::After;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Via};
 use crate::limits::{HTTP_FAREWELL, HTTP_HEAD_TIMEOUT};
 use crate::media::StreamName;
 use crate::net::{Admitted, Incoming, Outlet, Shard};
@@ -42,6 +41,7 @@ use crate::relay::{Hub, JoinMode};
 use crate::telemetry::health::Health;
 use crate::telemetry::metrics::{Metrics, Protocol};
 use crate::telemetry::repeats::repeated;
+use crate::transport::Socket;
 
 /// Why a stream cannot be watched just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,15 +97,13 @@ pub async fn connection(shard: Rc<Shard>, incoming: Incoming, web: Arc<Web>) {
         at,
         admitted,
     } = incoming;
-    let Ok(socket) = TcpStream::from_std(socket) else {
-        return; // the runtime ends
-    };
     let connection = Connection {
         shard,
         web,
         peer,
         local,
         admitted,
+        secure: socket.is_secure(),
     };
     let (protocol, reason) = connection.run(socket, at).await;
     connection.web.metrics.traffic(protocol).closed(reason);
@@ -119,13 +117,15 @@ struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     admitted: Admitted,
+    /// It came in TLS.
+    secure: bool,
 }
 
 /// How a connection ended: what it spoke and why it closed.
 type Closed = (Protocol, &'static str);
 
 impl Connection {
-    async fn run(&self, socket: TcpStream, at: Instant) -> Closed {
+    async fn run(&self, socket: Socket, at: Instant) -> Closed {
         let deadline = at.checked_add(HTTP_HEAD_TIMEOUT).unwrap_or(at);
         let read = timeout_at(deadline.into(), self.read_head(&socket));
         let (head, bytes) = match read.await {
@@ -148,7 +148,7 @@ impl Connection {
         if let Some(name) = flv_stream(&head.path) {
             let wanted = flv::Wanted {
                 method: head.method,
-                via: head.via,
+                via: if self.secure { Via::Https } else { head.via },
                 name,
             };
             return self.flv(socket, wanted).await;
@@ -160,7 +160,7 @@ impl Connection {
     }
 
     /// The head and everything that was read, head included.
-    async fn read_head(&self, socket: &TcpStream) -> Result<(Head, Bytes), Unread> {
+    async fn read_head(&self, socket: &Socket) -> Result<(Head, Bytes), Unread> {
         let mut bytes = BytesMut::new();
         let mut stopping = std::pin::pin!(self.shard.stopping());
         loop {
@@ -185,7 +185,7 @@ impl Connection {
         }
     }
 
-    async fn refuse_head(&self, socket: TcpStream, bad: BadHead) -> Closed {
+    async fn refuse_head(&self, socket: Socket, bad: BadHead) -> Closed {
         repeated(bad.label(), self.peer.ip(), Instant::now(), || {
             tracing::info!(
                 peer = %self.peer, listener = %self.local, code = bad.label(),
@@ -201,7 +201,7 @@ impl Connection {
         }
     }
 
-    async fn flv(&self, socket: TcpStream, wanted: flv::Wanted) -> Closed {
+    async fn flv(&self, socket: Socket, wanted: flv::Wanted) -> Closed {
         let via = wanted.via;
         match flv::decide(&self.web, wanted) {
             flv::Decision::Answer(answer, reason) => self.answer(socket, answer, reason).await,
@@ -214,7 +214,7 @@ impl Connection {
     }
 
     /// Sends a whole answer and closes.
-    async fn answer(&self, socket: TcpStream, answer: Bytes, reason: &'static str) -> Closed {
+    async fn answer(&self, socket: Socket, answer: Bytes, reason: &'static str) -> Closed {
         let outlet = Outlet::new(socket, &self.shard, Protocol::Http);
         outlet.control(answer);
         outlet.finish(HTTP_FAREWELL).await;

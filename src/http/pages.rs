@@ -19,7 +19,6 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout_at;
 use tower_service::Service;
@@ -36,13 +35,14 @@ use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEAD
 use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{State as StreamState, StreamInfo};
+use crate::transport::Socket;
 
 /// How serving pages ended.
 pub(super) enum After {
     /// The connection is closed, for this reason.
     Closed(&'static str),
     /// A request for a stream came; it is answered by the engine, and is the last one.
-    Flv(TcpStream, flv::Wanted),
+    Flv(Socket, flv::Wanted),
 }
 
 /// A request that was for a stream.
@@ -50,7 +50,7 @@ type Wanted = Rc<RefCell<Option<flv::Wanted>>>;
 
 /// Serves requests until the connection ends or a stream is wanted. `read` begins with the head of
 /// the first request.
-pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStream) -> After {
+pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) -> After {
     let metrics = Arc::clone(&connection.web.metrics);
     let wanted = Wanted::default();
     let life = Life::new(Instant::now());
@@ -62,6 +62,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: TcpStrea
         web: Arc::clone(&connection.web),
         shard: Rc::clone(&connection.shard),
         peer: connection.peer,
+        secure: connection.secure,
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -144,6 +145,7 @@ struct Pages {
     web: Arc<Web>,
     shard: Rc<Shard>,
     peer: SocketAddr,
+    secure: bool,
     wanted: Wanted,
 }
 
@@ -152,7 +154,12 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
     type Error = HandBack;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if self.secure {
+            // As a proxy in front of this server would say it.
+            let fields = request.headers_mut();
+            fields.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        }
         if let Some(name) = flv_stream(request.uri().path()) {
             self.wanted.replace(Some(flv::Wanted {
                 method: method_of(request.method().as_str()),

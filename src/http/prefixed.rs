@@ -8,20 +8,20 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::transport::Socket;
 
 /// The bytes read so far, then the socket.
 #[derive(Debug)]
 pub(super) struct Prefixed {
     pub(super) prefix: Bytes,
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     metrics: Arc<Metrics>,
 }
 
 impl Prefixed {
-    pub(super) const fn new(prefix: Bytes, socket: TcpStream, metrics: Arc<Metrics>) -> Self {
+    pub(super) const fn new(prefix: Bytes, socket: Socket, metrics: Arc<Metrics>) -> Self {
         Self {
             prefix,
             socket,

@@ -21,16 +21,17 @@ use super::socket::{canonical, prepare};
 use crate::limits::{ACCEPT_PAUSE, REFUSAL_LOG};
 use crate::system::is_peers_network;
 use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::transport::Socket;
 
 /// The kernel gives up a peer that takes nothing this much later than we do, so that the log and the
 /// metrics say that the peer was too slow rather than that its connection broke.
 const VANISHED_LATER: Duration = Duration::from_secs(5);
 
-/// A connection that was let in.
+/// A connection that was let in, on its shard.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Not blocking, its options set; for [`tokio::net::TcpStream::from_std`].
-    pub socket: TcpStream,
+    /// Its options are set.
+    pub socket: Socket,
     /// The other side; an IPv4 peer of a dual-stack socket is IPv4.
     pub peer: SocketAddr,
     /// Our side.
@@ -39,6 +40,29 @@ pub struct Incoming {
     pub at: Instant,
     /// Its place; to be kept as long as the connection.
     pub admitted: Admitted,
+}
+
+/// One on its way to its shard: its socket waits by the means of no thread yet.
+struct Accepted {
+    socket: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    at: Instant,
+    admitted: Admitted,
+}
+
+impl Accepted {
+    /// `None` when the runtime ends.
+    fn arrive(self) -> Option<Incoming> {
+        let socket = tokio::net::TcpStream::from_std(self.socket).ok()?;
+        Some(Incoming {
+            socket: socket.into(),
+            peer: self.peer,
+            local: self.local,
+            at: self.at,
+            admitted: self.admitted,
+        })
+    }
 }
 
 /// What the accept loops share.
@@ -168,10 +192,10 @@ impl Door {
     }
 
     /// `None` when the peer is gone already: there is nothing to keep.
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Option<Incoming>, Refusal> {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Option<Accepted>, Refusal> {
         let peer = canonical(peer);
         match self.admission.admit(peer.ip()) {
-            Ok(admitted) => Ok(incoming(self, socket, peer, admitted)),
+            Ok(admitted) => Ok(accepted(self, socket, peer, admitted)),
             Err(refusal) => {
                 self.metrics.refused(refusal.label());
                 Err(refusal)
@@ -179,7 +203,7 @@ impl Door {
         }
     }
 
-    async fn hand_over<H, T>(&self, protocol: Protocol, incoming: Incoming, handler: H)
+    async fn hand_over<H, T>(&self, protocol: Protocol, accepted: Accepted, handler: H)
     where
         H: Fn(Rc<Shard>, Incoming) -> T + Send + 'static,
         T: Future<Output = ()> + 'static,
@@ -189,9 +213,12 @@ impl Door {
         let spawned = self.shards.spawn(self.shards.choose(), move |shard| {
             let mut open = Open::new(metrics, protocol);
             // In a box of its own: moved into another future it would take its place twice.
-            let task = Box::pin(handler(shard, incoming));
+            let task = accepted.arrive();
+            let task = task.map(|incoming| Box::pin(handler(shard, incoming)));
             async move {
-                task.await;
+                if let Some(task) = task {
+                    task.await;
+                }
                 open.done();
             }
         });
@@ -200,16 +227,16 @@ impl Door {
     }
 }
 
-fn incoming(
+fn accepted(
     door: &Door,
     socket: TcpStream,
     peer: SocketAddr,
     admitted: Admitted,
-) -> Option<Incoming> {
+) -> Option<Accepted> {
     let vanished = door.shards.limits().send_timeout;
     prepare(&socket, vanished.saturating_add(VANISHED_LATER)).ok()?;
     let local = SockRef::from(&socket).local_addr().ok()?.as_socket()?;
-    Some(Incoming {
+    Some(Accepted {
         socket,
         peer,
         local: canonical(local),
@@ -336,7 +363,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn echo(_shard: Rc<Shard>, incoming: Incoming) {
-        let mut socket = tokio::net::TcpStream::from_std(incoming.socket).unwrap();
+        let mut socket = incoming.socket;
         let mut bytes = [0; 16];
         while let Ok(n @ 1..) = socket.read(&mut bytes).await {
             socket.write_all(&bytes[..n]).await.unwrap();

@@ -21,6 +21,7 @@ mod outlet;
 mod pacing;
 mod player;
 mod registry;
+mod secure;
 mod shards;
 mod socket;
 #[cfg(test)]

@@ -23,7 +23,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
@@ -38,6 +37,7 @@ use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS}
 use crate::relay::Stream;
 use crate::telemetry::logging::limited;
 use crate::telemetry::metrics::{Protocol, Traffic};
+use crate::transport::Socket;
 
 /// Control messages in one vectored write.
 const CONTROL_BATCH: usize = 16;
@@ -151,7 +151,7 @@ struct State {
 /// The sending side of one connection; shared on its shard by the connection's task and the fan-out.
 #[derive(Debug)]
 pub struct Outlet {
-    socket: TcpStream,
+    socket: Socket,
     shard: Rc<Shard>,
     protocol: Protocol,
     state: RefCell<State>,
@@ -165,7 +165,7 @@ pub struct Outlet {
 impl Outlet {
     /// Takes over a socket; `protocol` is what it counts as.
     #[must_use]
-    pub fn new(socket: TcpStream, shard: &Rc<Shard>, protocol: Protocol) -> Rc<Self> {
+    pub fn new(socket: Socket, shard: &Rc<Shard>, protocol: Protocol) -> Rc<Self> {
         Rc::new(Self {
             socket,
             shard: Rc::clone(shard),
@@ -193,7 +193,7 @@ impl Outlet {
 
     /// The socket, for reading. Only the outlet writes.
     #[must_use]
-    pub const fn socket(&self) -> &TcpStream {
+    pub const fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -202,7 +202,7 @@ impl Outlet {
     /// # Errors
     /// The socket is broken.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_read_ready(cx)
+        self.socket.poll_readable(cx)
     }
 
     /// The shard that this connection is on.
@@ -409,7 +409,7 @@ impl Outlet {
         if self.bell.poll(cx).is_ready() {
             return Poll::Ready(()); // an event, or more to send later
         }
-        match self.socket.poll_write_ready(cx) {
+        match self.socket.poll_writable(cx) {
             Poll::Ready(Ok(())) => {
                 self.pump(&mut self.state.borrow_mut(), Instant::now());
                 return Poll::Ready(());
@@ -444,7 +444,11 @@ impl Outlet {
             match self.write_frames(state, now) {
                 Some(written) => written,
                 None => {
-                    state.pace = Pace::Current;
+                    state.pace = match self.socket.flush() {
+                        Ok(()) => Pace::Current,
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Pace::Blocked(now),
+                        Err(_) => return state.end(Ending::Gone),
+                    };
                     return;
                 }
             }
@@ -542,7 +546,7 @@ impl State {
     }
 
     /// Bytes written and whether the socket took all that it was given.
-    fn write_queue(&mut self, socket: &TcpStream) -> io::Result<(usize, bool)> {
+    fn write_queue(&mut self, socket: &Socket) -> io::Result<(usize, bool)> {
         let mut slices = [IoSlice::new(&[]); CONTROL_BATCH];
         let parts = self.rest.iter().chain(&self.control);
         let mut used = 0_usize;
@@ -552,7 +556,7 @@ impl State {
         }
         let slices = slices.get(..used).unwrap_or_default();
         let total: usize = slices.iter().map(|s| s.len()).sum();
-        let taken = socket.try_write_vectored(slices)?;
+        let taken = socket.send(slices)?;
         let mut left = taken;
         for rest in &mut self.rest {
             let n = left.min(rest.len());

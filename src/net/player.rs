@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use super::fanout::Fan;
-use super::socket::send;
 use crate::bridge::{RTMP_HEADER, render, rtmp_header_for_stream};
 use crate::media::{Frame, Kind, Rendition, Role, StreamName};
 use crate::relay::{Cursor, EpochInfo, JoinMode, Protocol as Watching, State, Tail, Viewing};
+use crate::transport::Socket;
 
 /// Frames in one vectored write.
 const BATCH: usize = 64;
@@ -213,7 +212,7 @@ impl Player {
     }
 
     /// Sends the frames before the cursor with at most one system call, and steps over what went.
-    pub(super) fn send(&mut self, socket: &TcpStream, now: Instant) -> Sent {
+    pub(super) fn send(&mut self, socket: &Socket, now: Instant) -> Sent {
         if self.ended {
             return Sent::Idle;
         }
@@ -266,7 +265,7 @@ impl Player {
     }
 
     /// One system call for up to `most` frames, at most N of them.
-    fn write<const N: usize>(&self, tail: &Tail, most: usize, socket: &TcpStream) -> Written {
+    fn write<const N: usize>(&self, tail: &Tail, most: usize, socket: &Socket) -> Written {
         let mut batch = Batch::<N>::new(self.play.message_stream);
         let mut filter = self.filter;
         for frame in tail.upcoming(&self.cursor).take(most.min(N)) {
@@ -410,14 +409,14 @@ impl<'a, const N: usize> Batch<'a, N> {
         }
     }
 
-    fn write(&self, socket: &TcpStream) -> io::Result<usize> {
+    fn write(&self, socket: &Socket) -> io::Result<usize> {
         let bodies = self.bodies.iter().take(self.used);
         if self.stream == SHARED_STREAM {
             let mut slices = [IoSlice::new(&[]); N];
             for (slice, body) in slices.iter_mut().zip(bodies) {
                 *slice = IoSlice::new(body);
             }
-            send(socket, slices.get(..self.used).unwrap_or_default())
+            socket.send(slices.get(..self.used).unwrap_or_default())
         } else {
             let mut slices = [[IoSlice::new(&[]); 2]; N];
             let pairs = self.headers.iter().zip(bodies);
@@ -425,7 +424,7 @@ impl<'a, const N: usize> Batch<'a, N> {
                 *pair = [IoSlice::new(header), IoSlice::new(body)];
             }
             let used = slices.get(..self.used).unwrap_or_default();
-            send(socket, used.as_flattened())
+            socket.send(used.as_flattened())
         }
     }
 }

@@ -18,8 +18,6 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
@@ -29,6 +27,7 @@ use super::pacing::{Latency, Pacing};
 use super::registry::{Numbers, Registry};
 use crate::limits::{Limits, READ_BUFFER, SHARD_QUEUE};
 use crate::telemetry::metrics::Metrics;
+use crate::transport::Socket;
 
 /// How much of a stop's grace is kept for the last words of each connection, at most.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -385,8 +384,8 @@ impl Shard {
     /// call this again. `Ok` of an empty slice is the end of the stream.
     ///
     /// # Errors
-    /// As [`TcpStream::try_read`]; `WouldBlock` when there is nothing to read.
-    pub fn read<T>(&self, socket: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    /// As [`Socket::try_read`]; `WouldBlock` when there is nothing to read.
+    pub fn read<T>(&self, socket: &Socket, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut own;
         let mut shared = self.buffer.try_borrow_mut();
         let buffer = match shared {
@@ -397,14 +396,7 @@ impl Shard {
                 own.as_mut_slice()
             }
         };
-        let room = buffer.len();
         let n = socket.try_read(buffer)?;
-        if (1..room).contains(&n) {
-            // That was all: what comes later is an event of its own. Told so, the runtime needs no
-            // further call to find the socket empty.
-            let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-            let _ = socket.try_io(Interest::READABLE, empty);
-        }
         Ok(take(buffer.get(..n).unwrap_or_default()))
     }
 

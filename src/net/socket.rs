@@ -1,12 +1,10 @@
 //! What is set on every socket that was accepted.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::limits::{KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, NOTSENT_LOWAT};
 use crate::system::{give_up_after, hold_unsent};
@@ -27,21 +25,6 @@ pub(super) fn prepare(socket: &impl std::os::fd::AsFd, vanished: Duration) -> io
             .with_time(KEEPALIVE_AFTER)
             .with_interval(KEEPALIVE_INTERVAL),
     )
-}
-
-/// Like [`TcpStream::try_write_vectored`], by the socket's own call, which costs less than a file's:
-/// no file position to lock, and no vector to import for a single slice.
-///
-/// # Errors
-/// Whatever the kernel answers; `WouldBlock` when the socket is full.
-pub(super) fn send(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    socket.try_io(Interest::WRITABLE, || {
-        let socket = SockRef::from(socket);
-        match slices {
-            [one] => socket.send(one),
-            many => socket.send_vectored(many),
-        }
-    })
 }
 
 /// The address as people and access lists write it: an IPv4 peer of a dual-stack socket is IPv4.

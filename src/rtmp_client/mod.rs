@@ -1,7 +1,7 @@
 //! Drives [`crate::rtmp`] client machines over sockets: a mirror's pulls, the demo's encoder.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio::time::{sleep_until, timeout};
 use crate::rtmp::client::{Client, ClientConfig, Event, Output};
 use crate::rtmp::session::reason::CloseReason;
 use crate::system::give_up_after;
+use crate::transport::{Connector, Socket, explain};
 
 /// Resolving and connecting together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,14 @@ pub enum Ended {
         /// What the system said.
         source: io::Error,
     },
+    /// The connection is there, but TLS is not.
+    #[error("no TLS with {address}: {}", explain(.source))]
+    Tls {
+        /// `host:port`
+        address: String,
+        /// What is wrong.
+        source: io::Error,
+    },
     /// The machine ended it.
     #[error("{0}")]
     Closed(CloseReason),
@@ -53,13 +62,15 @@ pub enum Ended {
 
 /// One connection to a server.
 pub struct Session {
-    socket: TcpStream,
+    socket: Socket,
     machine: Client,
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     buffer: Box<[u8]>,
     /// There may be more to read, but it is the turn of the thread's other tasks.
     pause: bool,
+    /// Something waits for the socket.
+    held: bool,
 }
 
 impl Session {
@@ -68,6 +79,18 @@ impl Session {
     /// # Errors
     /// [`Ended::Dial`].
     pub async fn dial(address: &str, config: ClientConfig) -> Result<Self, Ended> {
+        Self::dial_with(address, None, config).await
+    }
+
+    /// The same in TLS (RTMPS), when there is a `connector`.
+    ///
+    /// # Errors
+    /// [`Ended::Dial`], [`Ended::Tls`].
+    pub async fn dial_with(
+        address: &str,
+        connector: Option<&Connector>,
+        config: ClientConfig,
+    ) -> Result<Self, Ended> {
         let failed = |source| Ended::Dial {
             address: address.to_owned(),
             source,
@@ -79,6 +102,20 @@ impl Session {
         socket.set_nodelay(true)?;
         // Best effort: the machine's pings find a dead server, too.
         let _ = give_up_after(&socket, VANISHED);
+        let socket = match connector {
+            None => socket.into(),
+            Some(connector) => {
+                let failed = |source| Ended::Tls {
+                    address: address.to_owned(),
+                    source,
+                };
+                let made = connector.connect(socket, host(address));
+                match timeout(DIAL_TIMEOUT, made).await {
+                    Ok(made) => made.map_err(failed)?,
+                    Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+                }
+            }
+        };
         Ok(Self {
             socket,
             machine: Client::new(config, Instant::now()),
@@ -86,6 +123,7 @@ impl Session {
             unsent_bytes: 0,
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             pause: false,
+            held: false,
         })
     }
 
@@ -146,7 +184,7 @@ impl Session {
                         Err(error) => return Err(error.into()),
                     }
                 }
-                ready = self.socket.writable(), if !self.unsent.is_empty() => ready?,
+                ready = self.socket.writable(), if self.held => ready?,
                 () = sleep_until(due.into()) => self.machine.timeout(Instant::now()),
             }
         }
@@ -159,7 +197,7 @@ impl Session {
     pub async fn flush(&mut self) -> Result<(), Ended> {
         loop {
             self.write()?;
-            if self.unsent.is_empty() {
+            if !self.held {
                 return Ok(());
             }
             self.socket.writable().await?;
@@ -167,8 +205,9 @@ impl Session {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        self.held = true;
         while let Some(front) = self.unsent.front_mut() {
-            match self.socket.try_write(front) {
+            match self.socket.send(&[IoSlice::new(front)]) {
                 Ok(n) => {
                     front.advance(n);
                     self.unsent_bytes = self.unsent_bytes.saturating_sub(n);
@@ -176,12 +215,25 @@ impl Session {
                         self.unsent.pop_front();
                     }
                 }
-                Err(error) if is_idle(&error) => break,
+                Err(error) if is_idle(&error) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        match self.socket.flush() {
+            Ok(()) => self.held = false,
+            Err(error) if is_idle(&error) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
+}
+
+/// The host of `host:port`, without the brackets of IPv6.
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 fn is_idle(error: &io::Error) -> bool {

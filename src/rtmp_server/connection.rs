@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
@@ -126,7 +125,7 @@ pub(super) enum End {
 }
 
 impl Connection {
-    /// `None` when the system gives no random bytes or takes no socket.
+    /// `None` when the system gives no random bytes.
     fn new(
         server: Arc<RtmpServer>,
         shard: Rc<Shard>,
@@ -138,7 +137,6 @@ impl Connection {
                 tracing::error!(%error, code = "no-random", "the system gives no random bytes; connection dropped");
             })
             .ok()?;
-        let socket = TcpStream::from_std(incoming.socket).ok()?;
         let config = ServerConfig {
             limits: shard.limits(),
             chunk_size: OUT_CHUNK_SIZE,
@@ -146,7 +144,7 @@ impl Connection {
             random,
             client: number,
         };
-        let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
+        let outlet = Outlet::new(incoming.socket, &shard, Protocol::Rtmp);
         Some(Self {
             registered: outlet.register(incoming.peer),
             #[cfg(feature = "publish")]

@@ -119,10 +119,25 @@ pub(crate) fn a_name_that_nobody_knows(world: &World) {
     machine.ok("systemctl stop mine.socket");
     machine.wait_serving();
 
-    // TLS is for a later version; it says which unit to disable.
+    // TLS needs a certificate; it says what to name, or which unit to disable, and heals with one.
     machine.ok("systemctl stop crtmpserver.service && systemctl start crtmpserver-https.socket");
     machine.run("systemctl start crtmpserver.service");
-    machine.wait_status(&["crtmpserver-https.socket", "TLS"]);
+    machine.wait_status(&["crtmpserver-https.socket", "tls.certificate"]);
+    for (name, text) in [
+        ("fullchain.pem", include_str!("../tls/server.pem")),
+        ("privkey.pem", include_str!("../tls/server.key")),
+    ] {
+        machine.write(&format!("/etc/crtmpserver/{name}"), text);
+    }
+    machine.ok("cd /etc/crtmpserver && chgrp crtmpserver *.pem && chmod 640 *.pem");
+    machine.write(
+        "/etc/crtmpserver/conf.d/tls.toml",
+        "[tls]\ncertificate = \"/etc/crtmpserver/fullchain.pem\"\nkey = \"/etc/crtmpserver/privkey.pem\"\n",
+    );
+    machine.ok("systemctl restart crtmpserver.service");
+    machine.wait_serving();
+    let said = machine.ok("crtmpserver status");
+    assert!(said.contains("https"), "{said}");
     machine.ok("systemctl disable --now crtmpserver-https.socket");
     machine.wait_serving();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crtmpserver::auth::{Networks, passwd};
 use crtmpserver::config::{Effect, MasterUrl, Mirror, Role, Settings};
 use crtmpserver::daemon::Server;
+use crtmpserver::daemon::Stack;
 use crtmpserver::daemon::activation::Inherited;
 use crtmpserver::media::StreamName;
 use crtmpserver::net::Listener;
@@ -117,7 +118,7 @@ async fn a_socket_that_was_passed_stays_whatever_the_configuration_says() {
     let old = settings(Role::Standalone, folder.path());
     let passed = TcpListener::bind(free()).unwrap();
     let inherited = Inherited {
-        rtmp: vec![Listener::inherit(passed.into()).unwrap()],
+        listeners: vec![(Stack::Rtmp, Listener::inherit(passed.into()).unwrap())],
         ..Inherited::default()
     };
     let server = Running::of(Server::open_with(old.clone(), inherited).unwrap());
@@ -246,7 +247,9 @@ fn foreign(master: SocketAddr, names: &[&str]) -> Settings {
         master: MasterUrl {
             host: master.ip().to_string(),
             port: master.port(),
+            tls: false,
         },
+        ca_file: None,
         streams: names.iter().map(name).collect(),
     });
     settings

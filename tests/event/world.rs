@@ -64,7 +64,9 @@ pub(crate) fn mirror_of(master: SocketAddr, folder: &Path) -> Settings {
         master: MasterUrl {
             host: master.ip().to_string(),
             port: master.port(),
+            tls: false,
         },
+        ca_file: None,
         streams: Vec::new(),
     });
     settings

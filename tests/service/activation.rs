@@ -105,11 +105,11 @@ pub(crate) fn what_is_wrong_with_a_socket_is_one_sentence_and_78() {
     for (how, words) in [
         (
             named("rtmq", vec![tcp()]),
-            ["\"rtmq\"", "rtmp, http or control"],
+            ["\"rtmq\"", "rtmp, http, rtmps, https or control"],
         ),
         (
             named("https", vec![tcp()]),
-            ["no TLS", "disable --now crtmpserver-https.socket"],
+            ["no certificate", "disable --now crtmpserver-https.socket"],
         ),
         (named("rtmp", vec![udp()]), ["rtmp", "ListenStream="]),
         (named("control", vec![tcp()]), ["control", "with a path"]),

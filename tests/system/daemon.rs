@@ -32,6 +32,7 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) rtmp: u16,
     pub(crate) http: u16,
+    listen: String,
     name: String,
     binary: PathBuf,
     file: PathBuf,
@@ -47,12 +48,25 @@ impl Server {
 
     /// Starts a server without waiting. `keys` is the configuration less `[listen]` and `[log]`.
     pub(crate) fn launch(world: &World, name: &str, binary: &Path, keys: &str) -> Self {
+        Self::launch_with(world, name, binary, keys, "")
+    }
+
+    /// The same with more lines of `[listen]`.
+    pub(crate) fn launch_with(
+        world: &World,
+        name: &str,
+        binary: &Path,
+        keys: &str,
+        listen: &str,
+    ) -> Self {
         let [rtmp, http] = free_ports();
-        let file = world.write(&format!("{name}.toml"), &with_listeners(keys, rtmp, http));
+        let text = with_listeners(keys, rtmp, http, listen);
+        let file = world.write(&format!("{name}.toml"), &text);
         Self {
             process: run(world, name, binary, &file),
             rtmp,
             http,
+            listen: listen.to_owned(),
             name: name.to_owned(),
             binary: binary.to_owned(),
             file,
@@ -75,7 +89,7 @@ impl Server {
 
     /// Another configuration, and the signal to read it; from now on on this port for RTMP.
     pub(crate) fn reload(&mut self, world: &World, keys: &str, rtmp: u16) {
-        let text = with_listeners(keys, rtmp, self.http);
+        let text = with_listeners(keys, rtmp, self.http, &self.listen);
         world.write(&format!("{}.toml", self.name), &text);
         self.rtmp = rtmp;
         self.process.signal(Signal::SIGHUP);
@@ -120,7 +134,7 @@ impl Server {
 }
 
 /// The whole configuration.
-fn with_listeners(keys: &str, rtmp: u16, http: u16) -> String {
+fn with_listeners(keys: &str, rtmp: u16, http: u16, listen: &str) -> String {
     let (before, tables) = split_tables(keys);
     format!(
         "{before}
@@ -128,6 +142,7 @@ fn with_listeners(keys: &str, rtmp: u16, http: u16) -> String {
 rtmp = [\"127.0.0.1:{rtmp}\", \"[::1]:{rtmp}\"]
 http = [\"127.0.0.1:{http}\", \"[::1]:{http}\"]
 control = \"\"
+{listen}
 [log]
 level = \"debug\"
 format = \"text\"

@@ -26,6 +26,7 @@ mod programs;
 mod reload;
 mod standalone;
 mod survive;
+mod tls;
 mod viewer;
 mod world;
 
@@ -359,6 +360,21 @@ const TESTS: &[Test] = &[
         "abuse::descriptors_run_out",
         &[FFMPEG],
         abuse::descriptors_run_out,
+    ),
+    (
+        "tls::encoders_and_viewers_use_it",
+        &[FFMPEG, "curl"],
+        tls::encoders_and_viewers_use_it,
+    ),
+    (
+        "tls::a_mirror_checks_who_its_master_is",
+        &[FFMPEG],
+        tls::a_mirror_checks_who_its_master_is,
+    ),
+    (
+        "tls::what_is_wrong_with_a_certificate_is_told_before_anything_opens",
+        &[],
+        tls::what_is_wrong_with_a_certificate_is_told_before_anything_opens,
     ),
 ];
 

@@ -79,6 +79,7 @@ fn what_changed_is_told_key_by_key() {
     other.listen.rtmp.push("127.0.0.1:1936".parse().unwrap());
     other.applications.add_alias("simple", "live").unwrap();
     other.mirror = Some(Mirror {
+        ca_file: None,
         master: "rtmp://m".parse().unwrap(),
         streams: Vec::new(),
     });

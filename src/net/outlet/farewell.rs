@@ -60,9 +60,15 @@ impl Outlet {
                 }
                 poll_fn(|cx| self.poll_step(cx)).await;
             }
-            let socket = socket2::SockRef::from(&self.socket);
-            if socket.shutdown(std::net::Shutdown::Write).is_ok() {
-                self.drain().await;
+            loop {
+                match self.socket.close() {
+                    Ok(()) => return self.drain().await,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+                if self.socket.writable().await.is_err() {
+                    return;
+                }
             }
         };
         let _ = tokio::time::timeout(within, all).await;

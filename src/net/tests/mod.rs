@@ -110,7 +110,7 @@ impl World {
         self.shards
             .spawn(0, move |shard| async move {
                 let socket = TcpStream::from_std(socket).unwrap();
-                let outlet = Outlet::new(socket, &shard, Protocol::Flv);
+                let outlet = Outlet::new(socket.into(), &shard, Protocol::Flv);
                 let _ = tell.send(serve(outlet).await);
             })
             .await

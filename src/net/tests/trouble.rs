@@ -289,7 +289,7 @@ async fn the_end_of_a_stream_does_not_end_what_was_played_instead() {
     let (tell, told) = oneshot::channel();
     let test = move |shard: Rc<Shard>| async move {
         let socket = TcpStream::from_std(socket).unwrap();
-        let outlet = Outlet::new(socket, &shard, Protocol::Rtmp);
+        let outlet = Outlet::new(socket.into(), &shard, Protocol::Rtmp);
         let start = |stream, id| outlet.play(stream, play(Rendition::Rtmp, id)).unwrap();
         let (_first, second) = (start(&over, 1), start(&over, 2));
         let heard = outlet.drive().await;
