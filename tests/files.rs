@@ -312,8 +312,8 @@ fn a_seek_goes_on_from_a_key_frame_even_behind_the_end() {
         player.until(code::SEEK_NOTIFY);
         player.media.clear();
         player.until(code::PLAY_STOP);
-        let from = key(&tags, time);
-        assert_eq!(player.received(), tags[from..], "from {time} ms");
+        let from = if time == 0 { 0 } else { key(&tags, time) };
+        assert!(player.received() == tags[from..], "from {time} ms");
     }
     // One behind the other: the last one counts.
     for time in [1000.0, 3000.0, 5000.0, 2000.0] {

@@ -158,7 +158,7 @@ pub struct Index {
 /// Where a play begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
-    /// At the last picture up to there that can be begun with; without pictures, exactly there.
+    /// At the last picture up to there that can be begun with; before the first of them, exactly there.
     Key,
     /// At the first sample that is due then or later.
     Exact,
@@ -234,10 +234,15 @@ impl Index {
             let sample = self.sample(*position as usize);
             sample.is_some_and(|sample| u64::from(sample.time()) <= time)
         };
-        if seek == Seek::Key && !self.keys.is_empty() {
+        if time == 0 {
+            return 0; // sound may come before the first picture
+        }
+        if seek == Seek::Key {
             let later = self.keys.partition_point(before);
-            let key = self.keys.get(later.saturating_sub(1)).copied();
-            return key.map_or(0, |key| key as usize);
+            let key = later.checked_sub(1).and_then(|at| self.keys.get(at));
+            if let Some(key) = key {
+                return *key as usize;
+            }
         }
         let due = |sample: &Sample| u64::from(sample.time()) < time;
         let first = self.samples.partition_point(due);

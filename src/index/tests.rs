@@ -93,6 +93,7 @@ fn aac_entry() -> Vec<u8> {
 }
 
 /// The tables of a track and what is around them.
+#[derive(Clone)]
 struct Track<'a> {
     id: u32,
     handler: &'a [u8; 4],
@@ -240,7 +241,7 @@ fn edit_lists_keep_sound_and_pictures_together() {
         3,
         &[40, u32::MAX, 0x1_0000, 100, 1024, 0x1_0000],
     ));
-    let file = file(&[video, audio], 200);
+    let file = file(&[video, audio.clone()], 200);
     let index = index(&file);
     let first = |kind| {
         let mut all = index.samples.iter();
@@ -250,6 +251,18 @@ fn edit_lists_keep_sound_and_pictures_together() {
     // Shown at 80 ms, with everything moved by 80; heard at 80 + 40 - 23.
     assert_eq!(first(Kind::Video), 80);
     assert_eq!(first(Kind::Audio), 97);
+    // Sound that comes before the first picture is not left out.
+    audio.edits = Some(table(b"elst", 3, &[100, 4410, 0x1_0000]));
+    let (video, _) = film();
+    let file = self::file(&[video, audio], 200);
+    let index = self::index(&file);
+    assert_eq!(index.sample(0).unwrap().kind(), Kind::Audio);
+    assert_eq!(index.position(0, Seek::Key), 0);
+    assert_eq!(
+        index.position(50, Seek::Key),
+        index.position(50, Seek::Exact)
+    );
+    assert_eq!(index.position(110, Seek::Key), index.key_from(0));
 }
 
 #[test]

@@ -204,13 +204,17 @@ pub(crate) fn other_codecs(world: &World) {
             &file,
             &["-tag:v", if codec == "hevc" { "hvc1" } else { "av01" }],
         );
-        let source = Packets::of_file(world, &ffmpeg, codec, &file);
         fs::copy(&made, folder.join(format!("{codec}.flv"))).unwrap();
-        for name in [format!("vod/mp4:{codec}"), format!("vod/{codec}")] {
+        // The two frame AV1 differently, so each is held to itself.
+        for (name, file) in [
+            (format!("vod/mp4:{codec}"), &file),
+            (format!("vod/{codec}"), &made),
+        ] {
             let log = name.replace(['/', ':'], "-");
+            let source = Packets::of_file(world, &ffmpeg, &format!("{log}-file"), file);
             let got = watched(world, &ffmpeg, &log, &[], &server.rtmp_url(&name));
-            assert_eq!(got.video.packets, source.video.packets, "{name}");
-            assert_eq!(got.audio.packets, source.audio.packets, "{name}");
+            assert!(got.video.packets == source.video.packets, "{name}: video");
+            assert!(got.audio.packets == source.audio.packets, "{name}: audio");
         }
     }
     // Sound alone, in two more codecs.
@@ -221,7 +225,7 @@ pub(crate) fn other_codecs(world: &World) {
         let source = Packets::of_file(world, &ffmpeg, codec, &file);
         let url = server.rtmp_url(&format!("vod/mp4:{codec}"));
         let got = watched(world, &ffmpeg, &format!("play-{codec}"), &[], &url);
-        assert_eq!(got.audio.packets, source.audio.packets, "{codec}");
+        assert!(got.audio.packets == source.audio.packets, "{codec}");
     }
 }
 
