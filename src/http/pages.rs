@@ -31,6 +31,7 @@ use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
 use super::via::via;
 use super::{Connection, Web, assets, state};
+use crate::cluster::Via;
 use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::StreamName;
 use crate::net::Shard;
@@ -287,6 +288,7 @@ pub(super) fn links(web: &Web, local: SocketAddr, fields: &HeaderMap) -> Links {
     Links {
         host,
         authority,
+        secure: via(fields) == Via::Https,
         rtmp_port: (web.rtmp_port)(),
     }
 }

@@ -98,14 +98,6 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    fn links() -> Links {
-        Links {
-            host: "a.example".into(),
-            authority: "a.example:8080".into(),
-            rtmp_port: Some(1935),
-        }
-    }
-
     fn name(text: &str) -> FileName {
         FileName::exact(text).unwrap()
     }
@@ -119,7 +111,7 @@ mod tests {
             ],
             more: true,
         };
-        let page = files(&listing, &links());
+        let page = files(&listing, &Links::of_a_test());
         assert!(page.contains("href=\"/files/sub/film.mp4?play\""));
         assert!(page.contains("1.2 MB") && page.contains("0.9 kB"));
         assert!(page.contains("href=\"/files/%3Cb%3E%20%26%2050%25%3F%23.flv?play\""));
@@ -128,19 +120,19 @@ mod tests {
             files: vec![],
             more: false,
         };
-        assert!(files(&none, &links()).contains("no file"));
+        assert!(files(&none, &Links::of_a_test()).contains("no file"));
     }
 
     #[test]
     fn a_page_plays_what_a_browser_can() {
-        let page = file(&name("sub/film.mp4"), 5_000_000_000, &links());
+        let page = file(&name("sub/film.mp4"), 5_000_000_000, &Links::of_a_test());
         assert!(page.contains("<video controls") && page.contains("src=\"/files/sub/film.mp4\""));
         assert!(page.contains("rtmp://a.example/flvplayback/mp4:sub/film.mp4"));
         assert!(page.contains("5.0 GB"));
-        let page = file(&name("film.flv"), 1, &links());
+        let page = file(&name("film.flv"), 1, &Links::of_a_test());
         assert!(!page.contains("<video"));
         assert!(page.contains("rtmp://a.example/flvplayback/film.flv"));
-        let page = file(&name("two words.mp4"), 1, &links());
+        let page = file(&name("two words.mp4"), 1, &Links::of_a_test());
         assert!(!page.contains("rtmp://"), "no address can say that");
     }
 }

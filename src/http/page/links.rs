@@ -9,6 +9,8 @@ pub(in crate::http) struct Links {
     pub(in crate::http) host: String,
     /// The host with the port, as in the request.
     pub(in crate::http) authority: String,
+    /// The visitor came over HTTPS.
+    pub(in crate::http) secure: bool,
     /// Port of RTMP; `None` where RTMP is not served.
     pub(in crate::http) rtmp_port: Option<u16>,
 }
@@ -25,7 +27,8 @@ impl Links {
 
     /// Of a path over HTTP.
     pub(in crate::http) fn http(&self, path: &str) -> String {
-        format!("http://{}{path}", self.authority)
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority)
     }
 
     /// Every address of a stream, as a list for people with other players.
@@ -40,6 +43,19 @@ impl Links {
             format!("<dt>{kind}</dt><dd><a href=\"{url}\">{url}</a></dd>\n")
         };
         format!("<dl>\n{}</dl>\n", all.iter().map(row).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+impl Links {
+    /// Those of the tests.
+    pub(super) fn of_a_test() -> Self {
+        Self {
+            host: "a.example".into(),
+            authority: "a.example:8080".into(),
+            secure: false,
+            rtmp_port: Some(1935),
+        }
     }
 }
 
@@ -76,6 +92,20 @@ pub(in crate::http) fn host_of(field: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_comes_over_https_stays_there() {
+        let links = Links {
+            secure: true,
+            ..Links::of_a_test()
+        };
+        let list = links.list("live/event");
+        assert!(
+            list.contains("href=\"https://a.example:8080/live/event.flv\""),
+            "{list}"
+        );
+        assert!(!list.contains("http://"), "{list}");
+    }
 
     #[test]
     fn only_a_host_becomes_a_link() {

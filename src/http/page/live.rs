@@ -131,14 +131,6 @@ fn codec_name(four: &str) -> String {
 mod tests {
     use super::*;
 
-    fn links() -> Links {
-        Links {
-            host: "a.example".into(),
-            authority: "a.example:8080".into(),
-            rtmp_port: Some(1935),
-        }
-    }
-
     fn row(name: &str) -> Row {
         Row {
             name: name.into(),
@@ -152,7 +144,7 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_links() {
-        let page = start(&[row("live/event")], &links(), &[]);
+        let page = start(&[row("live/event")], &Links::of_a_test(), &[]);
         assert!(page.contains("href=\"rtmp://a.example/live/event\""));
         assert!(page.contains("href=\"http://a.example:8080/live/event.flv\""));
         assert!(page.contains("href=\"/watch/live/event\""));
@@ -160,7 +152,7 @@ mod tests {
         assert!(page.contains("H.264 · AAC · 2.5 Mbit/s · 1 viewer<"));
         let other = Links {
             rtmp_port: Some(1936),
-            ..links()
+            ..Links::of_a_test()
         };
         let mut waiting = row("live/event");
         waiting.waiting = Some(Duration::from_secs(7));
@@ -172,23 +164,27 @@ mod tests {
         assert!(page.contains(">no source for 7 s · x&lt;y · 1 viewer · 2 mirrors<"));
         assert!(page.contains("not ready"));
         assert!(!page.contains("gone"), "troubles are for operators");
-        assert!(start(&[], &links(), &[]).contains("Nothing is live"));
+        assert!(start(&[], &Links::of_a_test(), &[]).contains("Nothing is live"));
     }
 
     #[test]
     fn the_player_has_the_first_that_is_live() {
         let mut waiting = row("live/a");
         waiting.waiting = Some(Duration::ZERO);
-        let page = start(&[waiting.clone(), row("live/b")], &links(), &[]);
+        let page = start(&[waiting.clone(), row("live/b")], &Links::of_a_test(), &[]);
         assert!(page.contains("Live video live/b"));
         assert!(!page.contains("Live video live/a"));
-        assert!(start(&[waiting], &links(), &[]).contains("Live video live/a"));
-        assert!(!start(&[], &links(), &[]).contains("Live video"));
+        assert!(start(&[waiting], &Links::of_a_test(), &[]).contains("Live video live/a"));
+        assert!(!start(&[], &Links::of_a_test(), &[]).contains("Live video"));
     }
 
     #[test]
     fn nothing_breaks_out_of_the_page() {
-        let page = start(&[row("<script>alert('1')</script>")], &links(), &[]);
+        let page = start(
+            &[row("<script>alert('1')</script>")],
+            &Links::of_a_test(),
+            &[],
+        );
         assert!(!page.contains("<script>"));
     }
 }

@@ -81,9 +81,8 @@ mod tests {
 
     fn links() -> Links {
         Links {
-            host: "a.example".into(),
-            authority: "a.example:8080".into(),
             rtmp_port: None,
+            ..Links::of_a_test()
         }
     }
 
