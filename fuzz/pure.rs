@@ -7,14 +7,14 @@ extern crate self as crtmpserver;
 pub mod amf;
 #[path = "../src/bridge/mod.rs"]
 pub mod bridge;
+#[path = "../src/calendar.rs"]
+pub mod calendar;
 #[path = "../src/codec/mod.rs"]
 pub mod codec;
 #[path = "control.rs"]
 pub mod control;
 #[path = "../src/flv/mod.rs"]
 pub mod flv;
-#[path = "../src/calendar.rs"]
-pub mod calendar;
 #[path = "../src/hls/mod.rs"]
 pub mod hls;
 #[path = "../src/index/mod.rs"]

@@ -96,20 +96,21 @@ export async function killAll() {
 
 /** Our server with a configuration. */
 export class Server {
-  constructor(name, rtmp, http, keys) {
+  /** `more` are further lines of `[listen]`. */
+  constructor(name, rtmp, http, keys, more = '') {
     this.name = name;
     this.rtmp = rtmp;
     this.http = http;
     this.url = `http://127.0.0.1:${http}`;
     this.file = join(logs, `${name}.toml`);
     this.control = join(logs, `${name}.sock`);
-    const listen = `[listen]\nrtmp = ["127.0.0.1:${rtmp}"]\nhttp = ["127.0.0.1:${http}"]\ncontrol = "${this.control}"\n`;
+    const listen = `[listen]\nrtmp = ["127.0.0.1:${rtmp}"]\nhttp = ["127.0.0.1:${http}"]\ncontrol = "${this.control}"\n${more}\n`;
     const [top, rest] = keys.includes('[') ? [keys.slice(0, keys.indexOf('[')), keys.slice(keys.indexOf('['))] : [keys, ''];
     writeFileSync(this.file, `${top}\n${listen}${rest}`);
   }
 
-  static async start(name, keys) {
-    const server = new Server(name, await freePort(), await freePort(), keys);
+  static async start(name, keys, more) {
+    const server = new Server(name, await freePort(), await freePort(), keys, more);
     await server.start();
     return server;
   }
@@ -180,11 +181,12 @@ export class Cluster {
     return cluster;
   }
 
-  /** One more mirror. */
-  async add() {
+  /** One more mirror; `keys` and `listen` are further lines of its configuration. */
+  async add(keys = '', listen = '') {
     const mirror = await Server.start(
       `mirror-${this.mirrors.length + 1}`,
-      `role = "mirror"\n[mirror]\nmaster = "rtmp://127.0.0.1:${this.master.rtmp}"\nsecret_file = "${this.secret}"\n`,
+      `role = "mirror"\n[mirror]\nmaster = "rtmp://127.0.0.1:${this.master.rtmp}"\nsecret_file = "${this.secret}"\n${keys}`,
+      listen,
     );
     this.mirrors.push(mirror);
     return mirror;
