@@ -329,6 +329,15 @@ impl Files {
         self.stat(path).contains("Inode:")
     }
 
+    /// What somebody else's tools say of the boot partition, which firmware has to read.
+    pub(crate) fn boot_partition(&self) -> String {
+        host(&format!(
+            "p=$(mktemp); dd if={} of=$p bs=1M skip=1 count=128 status=none
+             fsck.vfat -n $p; mdir -/ -b -i $p ::; rm $p",
+            self.raw.display()
+        ))
+    }
+
     /// The size of the file system, MiB.
     pub(crate) fn size(&self) -> u64 {
         let said = self.ask("stats -h");

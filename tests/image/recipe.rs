@@ -205,6 +205,11 @@ pub(crate) fn what_is_on_the_disk(world: &World) {
         assert!(size < LARGEST, "{role}: {size} bytes");
         world.write(&format!("{role}-size"), &format!("{size}\n"));
         let files = Files::of(&image.qcow2, world.path(&format!("{role}.raw")));
+        let boot = files.boot_partition();
+        assert!(!boot.contains("Warning"), "{role}: {boot}");
+        for file in ["EFI/BOOT/BOOTX64.EFI", "grub/grub.cfg", "/vmlinuz"] {
+            assert!(boot.contains(file), "{role}: no {file} in {boot}");
+        }
         // Each machine makes its own.
         assert_eq!(files.text("/etc/machine-id").trim(), "");
         for file in [
