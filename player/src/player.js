@@ -69,6 +69,8 @@ const ENGINES = {
 const PAUSE = 20_000;
 /** How much rarer the list is asked for while all is well: a thousand players ask the same server. */
 const CALM = 3;
+/** How often a mirror is asked over HLS whether its viewers should leave, ms. */
+const ASK = 8000;
 /** Where the mirrors that failed are kept, for as long as the tab is open. */
 const FAILED = 'crtmpserver-player:failed';
 
@@ -106,6 +108,8 @@ export class Player {
     this.switches = 0;
     /** Where the picture was a second ago. */
     this.stood = -1;
+    /** When a mirror is asked of the stream next, though all is well. */
+    this.askAt = 0;
     this.lastBytes = { id: -1, bytes: 0, at: 0 };
     this.refreshed = -Infinity;
     this.refreshing = false;
@@ -284,24 +288,27 @@ export class Player {
   }
 
   /**
-   * FLV says by itself that its stream waits for its source; for HLS, where the picture stands still,
-   * the mirror is asked.
+   * FLV says by itself that its stream waits for its source, or that its mirror is about to go. Over HLS the
+   * mirror is asked: at once where the picture stands still, else now and then.
    */
   async ask() {
     const link = this.machine?.current;
     const time = this.video.currentTime;
     const stands = time === this.stood;
     this.stood = time;
-    if (!link || link.dead || link.protocol === 'flv' || this.paused || !stands) return;
-    const state = await this.streamState(link.host.url).catch(() => null);
-    if (state === 'waiting') this.run((m) => m.waiting(link.id, now()));
+    if (!link || link.dead || link.protocol === 'flv' || this.paused) return;
+    if (!stands && now() < this.askAt) return;
+    this.askAt = now() + ASK * (0.75 + 0.5 * Math.random());
+    const said = await this.streamState(link.host.url).catch(() => null);
+    if (said?.state === 'waiting' && stands) this.run((m) => m.waiting(link.id, now()));
+    if (said?.draining) this.run((m) => m.move(link.id, null, now()));
   }
 
   /**
    * What the mirror says of the stream: live, waiting, offline, unknown; null when it says nothing of the kind.
    * Fails when there is no answer.
    * @param {string} host
-   * @returns {Promise<string | null>}
+   * @returns {Promise<{state: string, draining: boolean} | null>}
    */
   async streamState(host) {
     const patience = new AbortController();
@@ -309,7 +316,7 @@ export class Player {
     try {
       const answer = await fetch(`${host}/${this.checked.stream}.json`, { signal: patience.signal, cache: 'no-store' });
       const body = await answer.json().catch(() => null);
-      return typeof body?.state === 'string' ? body.state : null;
+      return typeof body?.state === 'string' ? { state: body.state, draining: body.draining === true } : null;
     } finally {
       clearTimeout(timer);
     }
@@ -321,7 +328,7 @@ export class Player {
    * @returns {Promise<import('./machine.js').Failure | null>}
    */
   async verdict(host) {
-    const state = await this.streamState(host);
+    const state = (await this.streamState(host))?.state;
     if (state === 'unknown') return { why: 'http', detail: 'it has no connection to its master' };
     return state === 'offline' ? { why: 'missing' } : null;
   }

@@ -25,6 +25,10 @@ pub(super) fn asked(path: &str) -> Option<Result<StreamName, NameError>> {
 pub(super) fn state(web: &Web, name: &StreamName, now: Instant) -> (StatusCode, String) {
     let mut fields = Map::new();
     fields.insert("stream".to_owned(), name.to_string().into());
+    // Over HLS nothing else tells a player that knows no list of mirrors.
+    if web.cluster.draining().is_some() || web.cluster.source_goes() {
+        fields.insert("draining".to_owned(), true.into());
+    }
     let Some(stream) = web.hub.get(name) else {
         let (status, state) = match (web.missing)(name) {
             Missing::NotLive => (StatusCode::NOT_FOUND, "offline"),

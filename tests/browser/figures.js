@@ -53,8 +53,7 @@ for (let round = 0; round < rounds; round++) {
     for (const [what, end] of [
       ['killed', (m) => m.kill()],
       ['silent', (m) => m.process.signal('SIGSTOP')],
-      // Without a list an HLS viewer is told by the deadline alone.
-      ['drained', (m) => m.ctl('drain', '--deadline', protocol === 'hls' ? '5s' : '60s')],
+      ['drained', (m) => m.ctl('drain', '--deadline', '60s')],
     ]) {
       const begun = Date.now();
       const spare = await cluster.add();

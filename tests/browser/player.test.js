@@ -221,6 +221,23 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
     cluster.mirrors.pop();
   });
 
+  it('is led away from a drained mirror over HLS too, without a list and without a gap', async () => {
+    const spare = await cluster.add();
+    await spare.live(cluster.stream);
+    await at(site.page(cluster.stream, [spare.url, cluster.mirrors[0].url], '&protocols=hls'), async (page) => {
+      assert.equal((await plays(page)).stats.host, spare.url);
+      spare.ctl('drain', '--deadline', '60s');
+      await until('pictures of another mirror', async () => {
+        const f = await figures(page);
+        assert.ok(f.shown && f.ready >= 2, 'there is a picture all the time');
+        return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
+      });
+      assert.equal((await told(page, 'switch'))[0].why, 'drain');
+    });
+    await spare.kill();
+    cluster.mirrors.pop();
+  });
+
   it('outlives every mirror it knew, and the list of its own page, as long as new ones come', async () => {
     const page = await visitable('/');
     const hosts = async () => (await figures(page)).stats?.mirrors ?? 0;

@@ -193,7 +193,6 @@ pub(crate) fn ffmpeg_and_gstreamer_play_it(world: &World) {
         let (picture, second) = (64 * 36 * 3 / 2, 48_000 * 2);
         (size(&pictures) >= 200 * picture && size(&sounds) >= 8 * second).then_some(())
     });
-    wait_near(server.http);
     // Both are viewers, and the page of figures says so.
     let viewers = server.metric("crtmpserver_viewers", "hls");
     assert!((viewers - 2.0).abs() < 0.1, "{viewers} viewers");
