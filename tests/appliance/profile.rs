@@ -82,6 +82,11 @@ pub(crate) fn the_firewall_opens_the_ports_of_the_role(world: &World) {
         assert!(machine.reachable(1935), "{role}");
         assert_eq!(machine.reachable(8080), http, "{role}");
         assert!(!machine.reachable(9000), "{role}");
+        // A viewer takes no place in the kernel's table of connections, which is small.
+        assert_eq!(
+            machine.ok("awk '/sport=1935|dport=1935/' /proc/net/nf_conntrack 2>/dev/null"),
+            ""
+        );
         // The machine itself is not shut out of its own services.
         machine
             .ok("python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 9000), 5)'");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, at, host, mac};
 use crate::recipe::Image;
-use crate::world::{Process, get_at, local, tail, wait_within};
+use crate::world::{Process, get_at, local, pause, tail, wait_within};
 
 /// How long a machine may take to boot, or to say something: it is slow, and others want the processors too.
 pub(crate) const BOOT: Duration = Duration::from_secs(300);
@@ -160,6 +160,10 @@ impl<'a> Machine<'a> {
         let begun = Instant::now();
         wait_within(BOOT + Duration::from_secs(10), what, || {
             let found = probe();
+            if found.is_none() {
+                // Not to keep a slow machine busy with questions.
+                pause(500);
+            }
             let late = found.is_none() && begun.elapsed() > BOOT;
             let ended = self.process.as_ref().is_none_or(Process::ended);
             assert!(

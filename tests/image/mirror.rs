@@ -176,18 +176,19 @@ pub(crate) fn ten_at_once(world: &World) {
     let lab = Lab::new(world);
     let master = lab.master("master", MASTER, &images.users, &images.secret);
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let machines: Vec<Machine<'_>> = (0..10)
+        .map(|n| Machine::start(&lab, &format!("mirror-{n}"), image, &Start::Kernel(""), &[]))
+        .collect();
+    wait_within(BOOT * 4, "ten mirrors are listed", || {
+        (master.mirrors() == 10).then_some(())
+    });
+    // An encoder of these tests ends after five minutes: not before they are there.
     let _encoder = publish(
         world,
         "encoder",
         &programme(),
         &master.login_url("live/event"),
     );
-    let machines: Vec<Machine<'_>> = (0..10)
-        .map(|n| Machine::start(&lab, &format!("mirror-{n}"), image, &Start::Kernel(""), &[]))
-        .collect();
-    wait_within(BOOT * 2, "ten mirrors are listed", || {
-        (master.mirrors() == 10).then_some(())
-    });
     for (n, machine) in machines.iter().enumerate() {
         machine.wait_live("live/event");
         let url = machine.rtmp_url("live/event");
