@@ -244,6 +244,12 @@ pub const FREE_LOGIN_FAILURES: u32 = 5;
 pub const MAX_LOGIN_PAUSE: Duration = Duration::from_secs(60);
 /// Pairs of address and user whose failures are remembered; the oldest makes room.
 pub const MAX_LOGIN_FAILURES: usize = 4096;
+/// Addresses (a /64 in IPv6) at which encoders logged in, where stream keys are used too; the oldest makes room.
+pub const MAX_LOGIN_SITES: usize = 1024;
+/// How long such an address is remembered.
+pub const LOGIN_MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Stream keys in one file; each is compared with every name that somebody publishes.
+pub const MAX_STREAM_KEYS: usize = 1000;
 /// A pair whose last failure is this long ago starts anew.
 pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
 

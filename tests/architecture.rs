@@ -75,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "auth",
         &[
+            "calendar",
             "rtmp",
             "amf",
             "wire",
@@ -259,6 +260,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "calendar",
             "control",
             "daemon",
             "demo",

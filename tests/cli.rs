@@ -121,11 +121,88 @@ fn users_are_made_and_a_master_is_summed_up() {
     );
 }
 
+#[cfg(feature = "publish")]
+#[test]
+fn stream_keys_are_made_listed_and_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |more: &[&str]| said(dir.path(), &[&["key", "--file", "keys"], more].concat());
+    let shown = |out: &str| {
+        let line = out.lines().find_map(|l| l.strip_prefix("Stream key:  "));
+        line.unwrap_or_else(|| panic!("no key in {out}")).to_owned()
+    };
+    let (code, out, err) = key(&["add", "live/event"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("Server:      rtmp://HOST/live\n"), "{out}");
+    assert!(
+        err.contains("event added to keys") && err.contains("keys = \"keys\""),
+        "{err}"
+    );
+    let first = shown(&out);
+    let (code, out, err) = key(&[
+        "add",
+        "live/event",
+        "--label",
+        "truck",
+        "--until",
+        "2026-01-31",
+    ]);
+    assert!(code == Some(0) && !err.contains("[publish]"), "{err}");
+    let second = shown(&out);
+    assert!(first.starts_with("sk_") && first.len() == 29 && first != second);
+    let (code, out, _) = key(&["list"]);
+    assert_eq!(code, Some(0));
+    let rows: Vec<Vec<&str>> = out
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["LABEL", "PUBLISHES", "MADE", "UNTIL"]);
+    assert_eq!(
+        (rows[1][..2].join(" "), rows[1][3]),
+        ("event live/event".into(), "-")
+    );
+    assert_eq!(rows[2][3..], ["2026-02-01T00:00:00Z", "(over)"]);
+    let file = std::fs::read_to_string(dir.path().join("keys")).unwrap();
+    for secret in [&first, &second] {
+        // Nothing of a key is kept or shown: not even its end.
+        assert!(
+            ![&out, &file]
+                .iter()
+                .any(|text| text.contains(&secret[3..9]))
+        );
+        assert!(
+            ![&out, &file]
+                .iter()
+                .any(|text| text.contains(&secret[23..]))
+        );
+    }
+    for (wrong, code) in [
+        (&["add", "event"][..], 74),
+        (&["add", "live/event", "--label", "truck"], 74),
+        (&["add", "live/event", "--until", "soon"], 64),
+        (&["revoke", "eve"], 74),
+    ] {
+        assert_eq!(key(wrong).0, Some(code), "{wrong:?}");
+    }
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("keys")).unwrap(),
+        file
+    );
+    std::fs::write(dir.path().join("c.toml"), "[publish]\nkeys = \"keys\"\n").unwrap();
+    let (code, out, err) = said(dir.path(), &["check", "c.toml"]);
+    assert!(
+        code == Some(0) && out.contains("the stream keys of keys (2)"),
+        "{out}{err}"
+    );
+    assert!((out + &err).contains("the key truck has come to its end"));
+    assert_eq!(key(&["revoke", "event"]).0, Some(0));
+    assert!(!key(&["list"]).1.contains("\nevent"));
+}
+
 #[cfg(not(feature = "publish"))]
 #[test]
 fn what_publishes_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["passwd", "demo"] {
+    for command in ["passwd", "demo", "  key"] {
         let (_, help, _) = said(dir.path(), &["--help"]);
         assert!(!help.contains(command), "{command} in {help}");
     }

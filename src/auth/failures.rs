@@ -81,12 +81,16 @@ fn pause_after(failures: u32) -> Duration {
 /// One IPv4 address, or the /64 that one site has in IPv6. A user's name longer than any real one
 /// is cut, so that an entry has a bounded size.
 fn key(peer: IpAddr, user: &str) -> (IpAddr, Box<str>) {
-    let peer = match peer.to_canonical() {
+    let end = user.floor_char_boundary(MAX_USER);
+    (site(peer), user.get(..end).unwrap_or_default().into())
+}
+
+/// What counts as one address.
+pub(super) fn site(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
         v4 => v4,
-    };
-    let end = user.floor_char_boundary(MAX_USER);
-    (peer, user.get(..end).unwrap_or_default().into())
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,10 @@
-//! Changes to the file of users, as `crtmpserver passwd` makes them: the new file is complete on the
-//! disk before it takes the old one's place.
+//! Changes to the file of users, as `crtmpserver passwd` makes them.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
-
-use super::FileError;
-use super::files::{give_to_server, read_private};
+use super::files::read_private;
 use super::users::{ANYONE, SALT_BYTES, Users, check_user, name_of, salt_text};
+use super::{FileError, edit};
 use crate::rtmp::adobe;
 
 /// Fewest characters of a password; what is shorter is guessed off line in no time.
@@ -122,78 +116,28 @@ const _: () = assert!(
     "salts and keys are read back as 16 characters"
 );
 
-/// Reads, changes, checks and replaces the file, alone: others wait.
+/// Changes the file as a whole, or not at all.
 fn update(
     path: &Path,
     change: impl FnOnce(&str) -> (Vec<String>, Done),
 ) -> Result<Done, FileError> {
-    let fail = |e: io::Error| FileError::new(path, format!("cannot be written: {e}"));
-    // A link stays a link.
-    let path: PathBuf = match fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(e) => return Err(fail(e)),
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let lock = File::open(&folder).map_err(fail)?;
-    let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| fail(e.into()))?;
-    let old = match fs::metadata(&path) {
-        Ok(meta) => Some(meta),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(fail(e)),
-    };
-    let text = match &old {
-        Some(_) => read_private(&path)?.text,
-        None => String::new(),
-    };
-    let (lines, done) = change(&text);
-    let mut text = lines.join("\n");
-    text.push('\n');
-    // Never put a file in place that the server would refuse.
-    Users::parse(&text).map_err(|errors| {
-        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        FileError::new(&path, format!("not changed: {}", all.join("; ")))
-    })?;
-    replace(&path, &folder, old.as_ref(), &text).map_err(fail)?;
-    lock.sync_all().map_err(fail)?;
-    Ok(done)
-}
-
-/// Writes the text beside the file and moves it in place, with the old one's owner and mode; a new
-/// one belongs to root:crtmpserver where there is such a group, and to nobody else's eyes elsewhere.
-fn replace(path: &Path, folder: &Path, old: Option<&fs::Metadata>, text: &str) -> io::Result<()> {
-    let temporary = folder.join(format!(".crtmpserver-passwd.{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        match old {
-            Some(old) => {
-                let mine = file.metadata()?;
-                if (mine.uid(), mine.gid()) != (old.uid(), old.gid()) {
-                    fchown(&file, Some(old.uid()), Some(old.gid()))?;
-                }
-                file.set_permissions(Permissions::from_mode(old.mode() & 0o640 | 0o600))?;
-            }
-            None => give_to_server(&file)?,
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        // It may not even exist; the error before this one is what matters.
-        drop(fs::remove_file(&temporary));
-    })
+    edit::update(
+        path,
+        |text| Ok(change(text)),
+        |text| {
+            Users::parse(text).map(drop).map_err(|errors| {
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                all.join("; ")
+            })
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
     use super::*;
 
     #[test]

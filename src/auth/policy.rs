@@ -10,7 +10,11 @@ use std::time::Instant;
 
 use super::{Applications, FileError, Networks, Secret};
 #[cfg(feature = "publish")]
-use super::{Users, login::Logins};
+use super::{
+    Users,
+    keys::{Holders, Keys},
+    login::Logins,
+};
 use crate::media::check_name;
 use crate::rtmp::adobe;
 
@@ -33,6 +37,8 @@ pub struct PolicyConfig {
 pub struct Publishers {
     /// The file of users, read again when it changes.
     pub users: Option<std::path::PathBuf>,
+    /// The file of stream keys, read again when it changes.
+    pub keys: Option<std::path::PathBuf>,
     /// Who may publish without a login.
     pub networks: Networks,
 }
@@ -62,6 +68,8 @@ pub enum Identity {
     Nobody,
     /// It logged in as this user.
     Publisher(Arc<str>),
+    /// It publishes by the stream key of this label, and may nothing else.
+    Key(Arc<str>),
     /// It proved the mirrors' secret. The driver says so after [`Secret::verify_mirror`].
     Mirror,
 }
@@ -72,7 +80,7 @@ impl Identity {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Publisher(user) => Some(user),
-            Self::Nobody | Self::Mirror => None,
+            Self::Nobody | Self::Key(_) | Self::Mirror => None,
         }
     }
 
@@ -125,6 +133,8 @@ pub enum Reason {
     LoginUnavailable,
     /// Publishing needs a login, and there was none.
     NoLogin,
+    /// Publishing needs a stream key, and there was none, or a wrong one.
+    NoKey,
     /// Not in a network that may connect, play or publish.
     NotListed,
     /// A mirror takes no publishers.
@@ -143,6 +153,7 @@ impl Reason {
             Self::LoginBlocked => "login-blocked",
             Self::LoginUnavailable => "login-unavailable",
             Self::NoLogin => "no-login",
+            Self::NoKey => "no-key",
             Self::NotListed => "not-listed",
             Self::Mirror => "mirror-takes-no-publisher",
         }
@@ -174,6 +185,8 @@ const PLAY_FAILED: &str = "NetStream.Play.Failed";
 /// in stays, who asks from then on meets the new ones.
 pub struct Policy {
     rules: RwLock<Arc<Rules>>,
+    #[cfg(feature = "publish")]
+    holders: Holders,
 }
 
 /// Rules that a policy can adopt; everything that they need has been read.
@@ -187,6 +200,8 @@ struct Rules {
     secret: Option<Secret>,
     #[cfg(feature = "publish")]
     logins: Option<Logins>,
+    #[cfg(feature = "publish")]
+    keys: Option<Keys>,
 }
 
 impl Policy {
@@ -214,6 +229,8 @@ impl Policy {
     fn of(rules: Rules) -> Self {
         Self {
             rules: RwLock::new(Arc::new(rules)),
+            #[cfg(feature = "publish")]
+            holders: Holders::default(),
         }
     }
 
@@ -244,10 +261,19 @@ impl Policy {
                 (Some(old), Some(new)) if !old.has_same_users(new) => Some(new.count()),
                 _ => None,
             },
+            #[cfg(feature = "publish")]
+            keys: match (&old.keys, &new.0.keys) {
+                (Some(old), Some(new)) if !old.has_same_keys(new) => Some(new.count()),
+                _ => None,
+            },
             #[cfg(not(feature = "publish"))]
             users: None,
+            #[cfg(not(feature = "publish"))]
+            keys: None,
         };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new.0);
+        #[cfg(feature = "publish")]
+        self.holders.settle(self.rules().keys.as_ref());
         contents
     }
 
@@ -270,6 +296,13 @@ impl Policy {
     /// The refusal to send.
     pub fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {
         self.rules().may_publish(identity, peer)
+    }
+
+    /// Whether names may be stream keys: here, or, on a mirror, on its master.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        let rules = self.rules();
+        rules.publish.is_none() || rules.has_keys()
     }
 
     /// Whether this peer may play over RTMP.
@@ -310,6 +343,8 @@ pub struct Contents {
     pub secret: bool,
     /// The users are others: how many there are now.
     pub users: Option<usize>,
+    /// The stream keys are others: how many there are now.
+    pub keys: Option<usize>,
 }
 
 impl Rules {
@@ -327,11 +362,21 @@ impl Rules {
             }
             None => None,
         };
+        #[cfg(feature = "publish")]
+        let keys = match config.publishers.as_ref().and_then(|p| p.keys.as_deref()) {
+            Some(path) => {
+                let before = before.and_then(|rules| rules.keys.as_ref());
+                Some(Keys::open(path, before)?)
+            }
+            None => None,
+        };
         #[cfg(not(feature = "publish"))]
         let _ = (before, now);
         Ok(Self {
             #[cfg(feature = "publish")]
             logins,
+            #[cfg(feature = "publish")]
+            keys,
             ..Self::without_users(config)
         })
     }
@@ -345,6 +390,8 @@ impl Rules {
             secret: config.secret,
             #[cfg(feature = "publish")]
             logins: None,
+            #[cfg(feature = "publish")]
+            keys: None,
         }
     }
 
@@ -376,7 +423,12 @@ impl Rules {
             && let Some(query) = connect.query.and_then(adobe::Query::parse)
         {
             return match logins.step(&query, peer, now) {
-                Ok(user) => accept(Identity::Publisher(user)),
+                Ok(user) => {
+                    if let Some(keys) = &self.keys {
+                        keys.note_login(peer, now);
+                    }
+                    accept(Identity::Publisher(user))
+                }
                 Err((description, reason)) => reject(CONNECT_REJECTED, &description, reason),
             };
         }
@@ -386,6 +438,11 @@ impl Rules {
             return accept(Identity::Nobody);
         }
         let stranger = self.closed && !self.play.contains(peer);
+        // What it may do without a login is asked again when it publishes or plays.
+        #[cfg(feature = "publish")]
+        if (stranger || is_encoder(connect)) && self.may_have_key(&app, connect, now) {
+            return accept(Identity::Nobody);
+        }
         if self.has_users() && (stranger || is_encoder(connect)) {
             return reject(CONNECT_REJECTED, adobe::NEED_AUTH, Reason::LoginNeeded);
         }
@@ -415,13 +472,30 @@ impl Rules {
         if identity.user().is_some() || networks.contains(peer) {
             return Ok(());
         }
-        if self.has_users() {
+        if self.has_keys() {
+            let text = if self.has_users() {
+                "Publishing here needs a stream key, or a user and a password."
+            } else {
+                "Publishing here needs a stream key."
+            };
+            Err(refusal(BAD_NAME, text, Reason::NoKey))
+        } else if self.has_users() {
             let text = "Publishing here needs a user and a password.";
             Err(refusal(BAD_NAME, text, Reason::NoLogin))
         } else {
             let text = "Publishing is not open to your address, and this server has no users.";
             Err(refusal(BAD_NAME, text, Reason::NotListed))
         }
+    }
+
+    #[cfg(feature = "publish")]
+    const fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    #[cfg(not(feature = "publish"))]
+    const fn has_keys(&self) -> bool {
+        false
     }
 
     #[cfg(feature = "publish")]
@@ -461,5 +535,7 @@ fn reject(code: &'static str, description: &str, reason: Reason) -> Decision {
     Decision::Reject(refusal(code, description, reason))
 }
 
+#[cfg(feature = "publish")]
+mod granting;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! The command line.
 //!
 //! `crtmpserver [--uid=USER] [FILE]` runs the server, `check` tells what is wrong with a configuration,
-//! `passwd` and `secret` make the files that hold users and the mirrors' secret, `status` and `ctl` look
-//! into a running server, `stress` loads one, `demo` shows it all. Exit codes are those of sysexits.
+//! `passwd`, `key` and `secret` make the files that hold users, stream keys and the mirrors' secret, `status`
+//! and `ctl` look into a running server, `stress` loads one, `demo` shows it all. Exit codes are those of sysexits.
 
 mod asking;
 mod check;
 mod ctl;
 mod drain;
+#[cfg(feature = "publish")]
+mod key;
 mod output;
 #[cfg(feature = "publish")]
 mod passwd;
@@ -108,6 +110,9 @@ enum Command {
     /// Give a publisher a password, or take a publisher out
     #[cfg(feature = "publish")]
     Passwd(passwd::PasswdArgs),
+    /// Make, list and revoke stream keys, by which encoders without a login publish
+    #[cfg(feature = "publish")]
+    Key(key::KeyArgs),
     /// Make the secret that a master shares with its mirrors
     Secret(secret::SecretArgs),
     /// Say how the running server is: streams, viewers, rates, and what is wrong
@@ -147,6 +152,8 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         #[cfg(feature = "publish")]
         Some(Command::Passwd(args)) => passwd::run(&args),
+        #[cfg(feature = "publish")]
+        Some(Command::Key(args)) => key::run(&args),
         Some(Command::Secret(args)) => secret::run(&args),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Ctl(args)) => ctl::run(&args),

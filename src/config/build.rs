@@ -8,10 +8,9 @@ use std::time::Duration;
 use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
+use super::publish::Holders;
 use super::settings::{ControlAt, Lack, Listen, LogFormat, Mirror, Role, Settings};
 use super::value::{List, MasterUrl, Most, Size, Span};
-#[cfg(feature = "publish")]
-use crate::auth::Users;
 use crate::auth::{Applications, Networks};
 use crate::limits::{Limits, MAX_CHUNK_SIZE, MAX_SOCKET_PATH};
 use crate::media::StreamName;
@@ -88,8 +87,8 @@ impl<'a> Build<'a> {
         settings
     }
 
-    /// Looks into the files that hold users and secrets. Warnings, and the number of users.
-    pub(super) fn inspect(&mut self, settings: &mut Settings) -> (Vec<String>, Option<usize>) {
+    /// Looks into the files that hold users, keys and secrets. Warnings, and how many there are.
+    pub(super) fn inspect(&mut self, settings: &mut Settings) -> (Vec<String>, Holders) {
         let mut warnings = Vec::new();
         // An image or a package has the name of the file before it has the file.
         if settings.role.is_mirror()
@@ -121,49 +120,10 @@ impl<'a> Build<'a> {
         }
         self.inspect_tls(settings, &mut warnings);
         #[cfg(feature = "publish")]
-        let users = self.inspect_users(settings, &mut warnings);
+        let holders = self.inspect_publish(settings, &mut warnings);
         #[cfg(not(feature = "publish"))]
-        let users = None;
-        (warnings, users)
-    }
-
-    #[cfg(feature = "publish")]
-    fn inspect_users(&mut self, settings: &Settings, warnings: &mut Vec<String>) -> Option<usize> {
-        let publish = &settings.publish;
-        if publish.networks.is_any() {
-            warnings.push(
-                "publish.networks: everyone who reaches this server may publish without a login"
-                    .into(),
-            );
-        }
-        if settings.role == Role::Mirror {
-            return None;
-        }
-        let Some(path) = &publish.users else {
-            return None;
-        };
-        match Users::read(path) {
-            Ok((users, warning)) => {
-                warnings.extend(warning);
-                if users.is_empty() {
-                    warnings.push(format!(
-                        "{} has no user; `crtmpserver passwd --file {} NAME` makes one",
-                        path.display(),
-                        path.display()
-                    ));
-                }
-                Some(users.len())
-            }
-            Err(e) => {
-                let hint = if path.exists() {
-                    ""
-                } else {
-                    "; `crtmpserver passwd --file FILE NAME` makes it"
-                };
-                self.wrong("publish.users", format!("{e}{hint}"));
-                None
-            }
-        }
+        let holders = Holders::default();
+        (warnings, holders)
     }
 
     /// Whether any layer says something of this key.
@@ -182,7 +142,7 @@ impl<'a> Build<'a> {
             .map_or_else(|| path.to_owned(), |base| base.join(path))
     }
 
-    fn networks(&mut self, key: &str, list: &List) -> Networks {
+    pub(super) fn networks(&mut self, key: &str, list: &List) -> Networks {
         let mut networks = Networks::none();
         for item in &list.0 {
             if let Err(message) = networks.add(item) {
@@ -289,29 +249,6 @@ impl<'a> Build<'a> {
             }
         }
         addresses
-    }
-
-    #[cfg(feature = "publish")]
-    fn publish(&mut self, file: file::Publish, settings: &mut Settings) {
-        if settings.role == Role::Mirror {
-            for key in ["publish.users", "publish.takeover", "publish.networks"] {
-                if self.layers.says(key) {
-                    self.wrong(
-                        key,
-                        "has no meaning on a mirror, which takes no publisher; remove it",
-                    );
-                }
-            }
-            return;
-        }
-        if let Some(users) = file.users {
-            settings.publish.users = Some(self.path(&users));
-            settings.publish.networks = Networks::none();
-        }
-        if let Some(list) = file.networks {
-            settings.publish.networks = self.networks("publish.networks", &list);
-        }
-        settings.publish.takeover = file.takeover.unwrap_or_default();
     }
 
     fn master(&mut self, file: &file::Master, settings: &mut Settings) {

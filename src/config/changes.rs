@@ -88,6 +88,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
         publish:
             Publish {
                 users: _,
+                keys: _,
                 takeover: _,
                 networks: _,
             },
@@ -217,6 +218,7 @@ pub const KEYS: &[Key] = &[
     for_new("tls.certificate", |s| file(s.tls.certificate.as_ref())),
     for_new("tls.key", |s| file(s.tls.key.as_ref())),
     for_new("publish.users", |s| file(s.publish.users.as_ref())),
+    for_new("publish.keys", |s| file(s.publish.keys.as_ref())),
     for_new("publish.networks", |s| s.publish.networks.to_string()),
     for_new("publish.takeover", |s| {
         match s.publish.takeover {

@@ -57,6 +57,7 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Publish {
     pub(super) users: Option<PathBuf>,
+    pub(super) keys: Option<PathBuf>,
     pub(super) takeover: Option<Takeover>,
     pub(super) networks: Option<List>,
 }

@@ -24,6 +24,7 @@ mod hls;
 mod layers;
 mod problem;
 mod public;
+mod publish;
 mod settings;
 mod summary;
 mod tls;
@@ -35,6 +36,7 @@ use crate::limits::MAX_CONFIG_PROBLEMS;
 
 pub use changes::{Change, Effect, KEYS, Key, changes};
 pub use problem::Problem;
+pub use publish::Holders;
 pub use settings::{
     Cluster, ControlAt, FileSeek, Files, Join, Lack, Listen, Log, LogFormat, Mirror, Play, Publish,
     Relay, Role, Server, Settings, Takeover,
@@ -76,8 +78,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is allowed but should be known, one line each, said at start.
     pub warnings: Vec<String>,
-    /// How many users the file of users has.
-    pub users: Option<usize>,
+    /// How many users and stream keys there are.
+    pub holders: Holders,
     /// Which listeners are not just the defaults.
     pub listen_said: ListenSaid,
     /// Each key that is not left to its default, and the file, credential, variable or flag that said
@@ -117,7 +119,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
         .map(std::path::Path::to_owned);
     let mut build = build::Build::new(&layers, base);
     let mut settings = build.settings(file);
-    let (more, users) = build.inspect(&mut settings);
+    let (more, holders) = build.inspect(&mut settings);
     problems.append(&mut build.problems);
     if problems.is_empty() {
         let mut warnings = layers.warnings.clone();
@@ -125,7 +127,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
         Ok(Loaded {
             settings,
             warnings,
-            users,
+            holders,
             listen_said: ListenSaid {
                 rtmp: layers.says("listen.rtmp"),
                 http: layers.says("listen.http"),

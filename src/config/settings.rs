@@ -185,9 +185,12 @@ pub enum ControlAt {
 pub struct Publish {
     /// The file of users; made by `crtmpserver passwd`
     pub users: Option<PathBuf>,
+    /// The file of stream keys; made by `crtmpserver key`
+    pub keys: Option<PathBuf>,
     /// A second publisher of the same name
     pub takeover: Takeover,
-    /// Who may publish without a login: loopback when there are no users, else nobody, unless said
+    /// Who may publish without a login: loopback when there are neither users nor keys, else nobody,
+    /// unless said
     pub networks: Networks,
 }
 
@@ -340,6 +343,7 @@ impl Settings {
         };
         let publishers = (self.role != Role::Mirror).then(|| Publishers {
             users: self.publish.users.clone(),
+            keys: self.publish.keys.clone(),
             networks: self.publish.networks.clone(),
         });
         let config = PolicyConfig {
@@ -414,6 +418,7 @@ impl Settings {
             },
             publish: Publish {
                 users: None,
+                keys: None,
                 takeover: Takeover::Silent,
                 networks: match role {
                     Role::Mirror => Networks::none(),

@@ -1,5 +1,7 @@
 //! A good configuration in a few lines, for `crtmpserver check`.
 
+use std::path::PathBuf;
+
 use super::{ControlAt, Loaded, Role, Span};
 
 impl Loaded {
@@ -73,13 +75,17 @@ impl Loaded {
             return "nobody: this is a mirror".to_owned();
         }
         let open = &publish.networks;
-        match (&publish.users, self.users) {
-            (Some(path), Some(n)) => {
-                format!(
-                    "the users of {} ({n}); without a login: {open}",
-                    path.display()
-                )
-            }
+        let of = |path: &Option<PathBuf>, n: Option<usize>, what: &str| {
+            let path = path.as_ref()?.display();
+            n.map(|n| format!("the {what} of {path} ({n})"))
+        };
+        let all = [
+            of(&publish.users, self.holders.users, "users"),
+            of(&publish.keys, self.holders.keys, "stream keys"),
+        ];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        match all.as_slice() {
+            [_, ..] => format!("{}; without a login: {open}", all.join(", ")),
             _ if open.is_any() => "everyone, without a login".to_owned(),
             _ if open.is_empty() => "nobody: there are no users (publish.users)".to_owned(),
             _ => format!("{open} alone, without a login: there are no users (publish.users)"),

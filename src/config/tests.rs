@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+#[cfg(feature = "publish")]
+mod publishing;
 mod sources;
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -336,7 +338,7 @@ fn users_close_publishing_without_a_login() {
     };
     let loaded = load_text(text).unwrap();
     assert!(loaded.settings.publish.networks.is_empty());
-    assert_eq!(loaded.users, Some(0));
+    assert_eq!(loaded.holders.users, Some(0));
     assert!(loaded.warnings.iter().any(|w| w.contains("has no user")));
     let missing = load_text("[publish]\nusers = \"nowhere\"\n").unwrap_err();
     assert!(missing[0].to_string().contains("crtmpserver passwd"));
@@ -445,8 +447,8 @@ mod shipped {
         for line in STANDALONE.lines() {
             let is_default = |l: &str| l.starts_with(|c: char| c.is_alphabetic() || c == '[');
             match line.strip_prefix('#').filter(|l| is_default(l)) {
-                // The one default that is "none".
-                Some(rest) if rest.starts_with("users = ") => {}
+                // The two defaults that are "none".
+                Some(rest) if rest.starts_with("users = ") || rest.starts_with("keys = ") => {}
                 Some(rest) if rest.starts_with('[') => text += rest,
                 Some(rest) => {
                     shown += 1;

@@ -324,6 +324,8 @@ async fn tick(parts: Parts, beat: Beat) {
         let now = Instant::now();
         let kbit = sent.kbit(parts.metrics.bytes_out(), now);
         parts.cluster.tick(kbit, now);
+        #[cfg(feature = "publish")]
+        parts.policy.tick();
         for stream in parts
             .hub
             .tick(now, &|_, waited| Some(bridge::waiting(waited)))

@@ -222,7 +222,11 @@ impl Plan {
         let Self::Become { gid, name, .. } = self else {
             return Vec::new();
         };
-        let files = [&settings.publish.users, &settings.secret_file];
+        let files = [
+            &settings.publish.users,
+            &settings.publish.keys,
+            &settings.secret_file,
+        ];
         let denied = |path: &&Path| {
             File::open(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
         };

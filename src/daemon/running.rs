@@ -545,5 +545,9 @@ fn read_again(contents: crate::auth::Contents, settings: &Settings) -> Vec<Chang
         let users = count(users, "user");
         change("publish.users", format!("has changed: {users}"))
     });
-    secret.into_iter().chain(users).collect()
+    let keys = contents.keys.map(|keys| {
+        let keys = count(keys, "stream key");
+        change("publish.keys", format!("has changed: {keys}"))
+    });
+    secret.into_iter().chain(users).chain(keys).collect()
 }

@@ -361,7 +361,8 @@ impl Connection {
                 | CloseReason::Rejected(_)
                 // These were logged where they were decided.
                 | CloseReason::Driver(
-                    "mirror-refused" | "mirror-replaced" | "displaced" | "kicked" | "drained",
+                    "mirror-refused" | "mirror-replaced" | "displaced" | "kicked" | "drained"
+                    | "key-revoked",
                     _,
                 ),
             ) => false,

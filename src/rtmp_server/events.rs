@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::mirrors::Login;
 use crate::amf::Value;
-use crate::auth::{self, Decision, Identity, Reason, Refusal};
+use crate::auth::{self, Decision, Identity, Reason, Refusal, is_key, masked_refused};
 #[cfg(feature = "publish")]
 use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
@@ -160,6 +160,19 @@ impl Connection {
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix))
             .unwrap_or(name);
+        if is_key(name) {
+            // Whoever tries the two fields of an encoder in a player; nobody else is to read it.
+            repeated("key-played", self.peer.ip(), Instant::now(), || {
+                tracing::info!(
+                    peer = %self.peer, code = "key-played",
+                    "play refused: a stream key publishes, it does not play"
+                );
+            });
+            let text = "A stream key publishes. To play, use the public name of the stream.";
+            return self
+                .machine
+                .reject_play(stream, code::PLAY_STREAM_NOT_FOUND, text);
+        }
         let live = self.stream_name(bare);
         let may_be_file = self.may_be_file(name, start);
         let known = match live {
@@ -205,6 +218,9 @@ impl Connection {
 
     pub(super) fn log_refusal(&self, wanted: Wanted<'_>, refusal: &Refusal) {
         let code = refusal.reason.as_str();
+        if refusal.reason == Reason::NoKey && self.server.policy.has_keys() {
+            return; // the policy has logged it
+        }
         let (what, of) = match wanted {
             Wanted::Connect(app) => ("connect", app),
             Wanted::Play(stream) => ("play", stream),
@@ -231,6 +247,12 @@ impl Connection {
         format!("{app}/{name}")
     }
 
+    /// The same of a publish that was refused: its name may be a mistyped stream key, here or, on a
+    /// mirror, of the master.
+    pub(super) fn shown_refused(&self, name: &str) -> String {
+        self.shown(&masked_refused(name, self.server.policy.has_keys()))
+    }
+
     /// Whoever was unknown until now has shown who it is.
     pub(super) fn now_is(&mut self, identity: Identity) {
         self.identity = identity;
@@ -244,7 +266,7 @@ impl Connection {
             .policy
             .may_publish(&self.identity, self.peer.ip());
         if let Err(refusal) = refused {
-            self.log_refusal(Wanted::Publish(&self.shown(name)), &refusal);
+            self.log_refusal(Wanted::Publish(&self.shown_refused(name)), &refusal);
             self.machine
                 .reject_publish(stream, refusal.code, &refusal.description);
         }

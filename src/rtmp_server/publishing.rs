@@ -1,16 +1,20 @@
 //! Publishers. Compiled out of a mirror.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::connection::Connection;
 use super::events::Wanted;
+use crate::auth::{Grant, HeldKey, Identity, KeyGrant, masked_refused};
 use crate::bridge;
-use crate::relay::{Claim, PublishError, Publisher};
+use crate::media::StreamName;
+use crate::relay::{Claim, PublishError, Publisher, Wake};
 use crate::rtmp::message;
 use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::server::PublishKind;
+use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::code;
 use crate::system::{random, wall_ms};
 use crate::telemetry::logging::{Escaped, limited};
@@ -20,6 +24,8 @@ use crate::telemetry::repeats::repeated;
 pub(super) struct Publishing {
     id: u32,
     publisher: Publisher,
+    /// What it publishes by, when that is no login.
+    key: Option<HeldKey>,
     /// Payloads that could not be understood, and were dropped.
     malformed: u64,
 }
@@ -35,28 +41,30 @@ impl Connection {
                 .machine
                 .reject_publish(stream, code::PUBLISH_BAD_NAME, why);
         }
-        if let Err(refusal) = self.server.policy.may_publish(&self.identity, ip) {
-            self.log_refusal(Wanted::Publish(&self.shown(name)), &refusal);
-            return self
-                .machine
-                .reject_publish(stream, refusal.code, &refusal.description);
-        }
-        let name = match self.stream_name(name) {
-            Ok(name) => name,
-            Err(error) => {
-                repeated("bad-name", ip, Instant::now(), || {
-                    tracing::warn!(
-                        peer = %self.peer, code = "bad-name", name = %Escaped(name),
-                        "publish refused: {error}; OBS sends its stream key as the name"
-                    );
-                });
+        let app = self.app.clone().unwrap_or_default();
+        let granted = self
+            .server
+            .policy
+            .grant(&self.identity, (&app, name), ip, Instant::now());
+        let (name, key) = match granted {
+            Ok(Grant::Key { key, stream }) => (stream, Some(key)),
+            Ok(Grant::Named) => match self.stream_name(name) {
+                Ok(name) => (name, None),
+                Err(error) => return self.refuse_name(stream, name, &error),
+            },
+            Err(refusal) => {
+                self.log_refusal(Wanted::Publish(&self.shown_refused(name)), &refusal);
                 return self
                     .machine
-                    .reject_publish(stream, code::PUBLISH_BAD_NAME, &error);
+                    .reject_publish(stream, refusal.code, &refusal.description);
             }
         };
+        let who = match &key {
+            Some(key) => Some(format!("key:{}", key.label)),
+            None => self.identity.user().map(str::to_owned),
+        };
         let claim = Claim {
-            identity: self.identity.user().map(str::to_owned),
+            identity: who.clone(),
             source: format!("rtmp {}", self.peer),
             displaced: self.bell.clone(),
             id: random_id(),
@@ -68,13 +76,14 @@ impl Connection {
             .publish(&name, claim, Instant::now(), wall_ms())
         {
             Ok(publisher) => {
+                let key = key.map(|key| self.hold(key, stream, &name));
                 self.machine.accept_publish(stream);
                 self.admitted.login_done();
                 self.shard.metrics().publishers.inc();
                 limited("publishing", Instant::now(), || {
                     tracing::info!(
                         stream = %name, peer = %self.peer,
-                        user = %Escaped(self.identity.user().unwrap_or("-")), kind = kind.as_str(),
+                        user = %Escaped(who.as_deref().unwrap_or("-")), kind = kind.as_str(),
                         "publishing"
                     );
                 });
@@ -83,6 +92,7 @@ impl Connection {
                 self.publishing.push(Publishing {
                     id: stream,
                     publisher,
+                    key,
                     malformed: 0,
                 });
             }
@@ -108,6 +118,51 @@ impl Connection {
                     &format!("{name} is not available: {what}"),
                 );
             }
+        }
+    }
+
+    /// Keeps the key that this message stream publishes by; from here on its name is the public one.
+    fn hold(&mut self, key: KeyGrant, stream: u32, name: &StreamName) -> HeldKey {
+        if self.identity == Identity::Nobody {
+            self.identity = Identity::Key(Arc::clone(&key.label));
+        }
+        self.machine.call_stream(stream, name.name());
+        let bell = Arc::clone(&self.bell);
+        let tell = Box::new(move || bell.wake());
+        self.server.policy.hold(&key, tell)
+    }
+
+    fn refuse_name(&mut self, stream: u32, name: &str, error: &str) {
+        repeated("bad-name", self.peer.ip(), Instant::now(), || {
+            let name = masked_refused(name, self.server.policy.has_keys());
+            tracing::warn!(
+                peer = %self.peer, code = "bad-name", name = %Escaped(&name),
+                "publish refused: {error}; OBS sends its stream key as the name"
+            );
+        });
+        self.machine
+            .reject_publish(stream, code::PUBLISH_BAD_NAME, error);
+    }
+
+    /// The bell rang: perhaps a key was revoked.
+    pub(super) fn check_revoked(&mut self) {
+        let revoked = |p: &Publishing| p.key.as_ref().is_some_and(HeldKey::is_revoked);
+        while let Some(at) = self.publishing.iter().position(revoked) {
+            let gone = self.take_publishing(at);
+            limited("key-revoked", Instant::now(), || {
+                tracing::warn!(
+                    stream = %gone.publisher.stream().name(), peer = %self.peer,
+                    code = "key-revoked", "the publisher's stream key was revoked"
+                );
+            });
+            let why = "The stream key is not good any more.";
+            self.machine
+                .end_publish(gone.id, code::PUBLISH_BAD_NAME, why);
+            gone.publisher.finish(Instant::now());
+            self.machine.close(CloseReason::Driver(
+                "key-revoked",
+                "its stream key was revoked".to_owned(),
+            ));
         }
     }
 
@@ -201,11 +256,10 @@ impl Connection {
             code::PUBLISH_BAD_NAME,
             "Another publisher with the same credentials took over.",
         );
-        self.machine
-            .close(crate::rtmp::session::reason::CloseReason::Driver(
-                "displaced",
-                "another publisher took over".into(),
-            ));
+        self.machine.close(CloseReason::Driver(
+            "displaced",
+            "another publisher took over".into(),
+        ));
     }
 
     /// The connection is over; what it published was cut. It needs no line when the server stops.

@@ -236,7 +236,10 @@ impl Connection {
     /// The bell rang or a time came: looks at everything that may have changed.
     pub(super) fn look(&mut self, now: Instant) {
         #[cfg(feature = "publish")]
-        self.check_displaced();
+        {
+            self.check_displaced();
+            self.check_revoked();
+        }
         self.look_at_viewing(now);
         self.announce(now);
         self.tell_hosts(now);

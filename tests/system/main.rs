@@ -18,6 +18,7 @@ mod files;
 mod foreign;
 mod hls;
 mod hosts;
+mod keys;
 mod login;
 mod media;
 mod network;
@@ -115,6 +116,21 @@ const TESTS: &[Test] = &[
         "login::librtmp_with_the_wrong_password",
         &[FFMPEG, GSTREAMER],
         login::librtmp_with_the_wrong_password,
+    ),
+    (
+        "keys::a_key_publishes_and_is_shown_nowhere",
+        &[FFMPEG],
+        keys::a_key_publishes_and_is_shown_nowhere,
+    ),
+    (
+        "keys::revoked_keys_end_their_publishers",
+        &[FFMPEG],
+        keys::revoked_keys_end_their_publishers,
+    ),
+    (
+        "keys::keys_and_logins_live_beside_each_other",
+        &[FFMPEG],
+        keys::keys_and_logins_live_beside_each_other,
     ),
     (
         "login::without_users_and_networks_nobody_publishes",

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::auth::Grant;
 
 const FAR: &str = "203.0.113.9";
 
@@ -39,6 +40,7 @@ fn standalone(users: Option<&Path>, networks: Networks) -> PolicyConfig {
         applications: Applications::default(),
         publishers: Some(Publishers {
             users: users.map(Path::to_owned),
+            keys: None,
             networks,
         }),
         play: Networks::any(),
@@ -277,4 +279,131 @@ fn users_in_memory_log_in_too() {
         reason(login(&p, FAR, "demo", "wrong")),
         Some(Reason::LoginFailed)
     );
+}
+
+/// A file of keys for `live/event`, by label.
+fn keys_file(dir: &tempfile::TempDir, keys: &[(&str, &str)]) -> std::path::PathBuf {
+    let path = dir.path().join("keys");
+    let line = |(label, key): &(&str, &str)| {
+        let verifier = crate::auth::stream_keys::verifier(key);
+        let hex: String = verifier.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{label} live/event sha256:{hex}\n")
+    };
+    std::fs::write(&path, keys.iter().map(line).collect::<String>()).unwrap();
+    path
+}
+
+fn with_keys(users: Option<&Path>, keys: &Path, closed: bool) -> PolicyConfig {
+    let mut config = standalone(users, Networks::none());
+    config.publishers.as_mut().unwrap().keys = Some(keys.to_owned());
+    config.closed = closed;
+    if closed {
+        config.play = Networks::none();
+    }
+    config
+}
+
+/// The name under which a peer publishes, or why it does not.
+fn granted(policy: &Policy, name: &str) -> Result<String, Reason> {
+    let far = FAR.parse().unwrap();
+    let asked = policy.grant(&Identity::Nobody, ("live", name), far, Instant::now());
+    match asked {
+        Ok(Grant::Key { stream, .. }) => Ok(stream.to_string()),
+        Ok(Grant::Named) => Ok(name.to_owned()),
+        Err(refusal) => Err(refusal.reason),
+    }
+}
+
+#[test]
+fn a_key_publishes_under_its_public_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = keys_file(&dir, &[("studio", "sk_right-key")]);
+    let p = policy(with_keys(None, &path, false));
+    assert_eq!(granted(&p, "sk_right-key").as_deref(), Ok("live/event"));
+    let mut texts = std::collections::HashSet::new();
+    for name in ["sk_wrong-key", "sk_right-kez", "event", "SK_right-key", ""] {
+        assert_eq!(granted(&p, name), Err(Reason::NoKey), "{name}");
+        let far = FAR.parse().unwrap();
+        let refused = p.grant(&Identity::Nobody, ("live", name), far, Instant::now());
+        texts.insert(refused.err().unwrap().description);
+    }
+    assert_eq!(texts.len(), 1, "the same answer to all: {texts:?}");
+    let far = FAR.parse().unwrap();
+    let elsewhere = p.grant(
+        &Identity::Nobody,
+        ("vod", "sk_right-key"),
+        far,
+        Instant::now(),
+    );
+    assert!(elsewhere.is_err(), "another application");
+    // Where everybody may publish, a key that is none becomes no name.
+    let open = policy(standalone(None, Networks::any()));
+    assert_eq!(granted(&open, "event").as_deref(), Ok("event"));
+    assert_eq!(granted(&open, "sk_right-key"), Err(Reason::NoKey));
+}
+
+#[test]
+fn a_key_needs_no_login_and_a_plain_name_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = keys_file(&dir, &[("studio", "sk_right-key")]);
+    let users = users_file(&dir);
+    let now = Instant::now();
+    for closed in [false, true] {
+        let p = policy(with_keys(Some(&users), &path, closed));
+        let comes = |query| {
+            let encoder = Connect {
+                query,
+                ..encoder(FAR)
+            };
+            reason(p.on_connect(&encoder, now))
+        };
+        assert_eq!(comes(None), None, "an encoder may have a key");
+        assert!(granted(&p, "sk_right-key").is_ok());
+        assert_eq!(comes(None), None);
+        assert_eq!(granted(&p, "event"), Err(Reason::NoKey));
+        let Decision::Accept { identity, .. } = login(&p, FAR, "ann", "secret") else {
+            panic!("not let in");
+        };
+        assert_eq!(
+            identity.user(),
+            Some("ann"),
+            "asked, as it would have to log in"
+        );
+        assert_eq!(comes(Some("key")), None, "it says that it has a key");
+        assert_eq!(comes(None), Some(Reason::LoginNeeded));
+        assert_eq!(comes(None), None, "asked once, and it did not log in");
+        let far = FAR.parse().unwrap();
+        assert_eq!(
+            p.may_play(&Identity::Key("studio".into()), far).is_ok(),
+            !closed
+        );
+    }
+}
+
+#[test]
+fn other_rules_end_those_whose_keys_they_do_not_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = keys_file(&dir, &[("a", "sk_first-key"), ("b", "sk_second-key")]);
+    let p = policy(with_keys(None, &path, false));
+    let hold = |name: &str| {
+        let far = FAR.parse().unwrap();
+        match p.grant(&Identity::Nobody, ("live", name), far, Instant::now()) {
+            Ok(Grant::Key { key, .. }) => p.hold(&key, Box::new(|| {})),
+            _ => panic!("{name} is refused"),
+        }
+    };
+    let (a, b) = (hold("sk_first-key"), hold("sk_second-key"));
+    p.tick();
+    assert!(!a.is_revoked() && !b.is_revoked());
+    keys_file(&dir, &[("b", "sk_second-key")]);
+    let new = p
+        .prepare(with_keys(None, &path, false), Instant::now())
+        .unwrap();
+    assert!(!a.is_revoked(), "not before they hold");
+    assert_eq!(p.adopt(new).keys, Some(1));
+    assert!(a.is_revoked() && !b.is_revoked());
+    assert!(granted(&p, "sk_first-key").is_err() && granted(&p, "sk_second-key").is_ok());
+    keys_file(&dir, &[]);
+    p.tick();
+    assert!(b.is_revoked());
 }

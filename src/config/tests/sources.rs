@@ -61,10 +61,10 @@ fn credentials_are_for_the_role_whoever_says_which() {
     ];
     let master = with_credentials("", &given, &[("role", "master")]);
     assert!(master.settings.mirror.is_none() && master.settings.secret_file.is_some());
-    assert_eq!(master.users, Some(0));
+    assert_eq!(master.holders.users, Some(0));
     assert!(master.warnings[0].contains("crtmpserver.master has no meaning on a master"));
     let mirror = with_credentials("", &given, &[("role", "mirror")]);
-    assert!(mirror.settings.mirror.is_some() && mirror.users.is_none());
+    assert!(mirror.settings.mirror.is_some() && mirror.holders.users.is_none());
     assert_eq!(mirror.warnings.len(), 1, "{:?}", mirror.warnings);
 }
 

@@ -64,6 +64,15 @@ impl Server {
         }
     }
 
+    /// Calls a message stream by another name in all that is said of it, until it publishes or plays
+    /// anew: encoders log what they are told, and a stream key belongs into no log.
+    #[cfg(any(feature = "publish", test))]
+    pub fn call_stream(&mut self, stream: u32, name: &str) {
+        if let Some(found) = self.stream(stream) {
+            found.called = Some(name.into());
+        }
+    }
+
     /// Refuses a pending `publish`; the connection stays. `code` is mostly
     /// [`code::PUBLISH_BAD_NAME`].
     pub fn reject_publish(&mut self, stream: u32, code: &str, description: &str) {

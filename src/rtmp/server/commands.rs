@@ -138,6 +138,7 @@ impl Server {
             id,
             role: Role::Idle,
             name: String::new(),
+            called: None,
             reset: true,
             recorded: false,
         });
@@ -168,6 +169,7 @@ impl Server {
         };
         stream.role = Role::PublishAsked;
         stream.name.clone_from(&name);
+        stream.called = None;
         self.link.event(Event::Publish {
             stream: id,
             name,
@@ -195,6 +197,7 @@ impl Server {
         };
         stream.role = Role::PlayAsked;
         stream.name.clone_from(&name);
+        stream.called = None;
         stream.reset = reset;
         self.link.event(Event::Play {
             stream: id,
@@ -305,7 +308,7 @@ impl Server {
     pub(super) fn subject(&self, id: u32) -> Option<Subject<'_>> {
         let stream = self.streams.iter().find(|s| s.id == id)?;
         Some(Subject {
-            name: &stream.name,
+            name: stream.called.as_deref().unwrap_or(&stream.name),
             client: self.config.client,
         })
     }

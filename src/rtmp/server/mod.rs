@@ -80,6 +80,8 @@ struct Stream {
     role: Role,
     /// As last played or published, without its query.
     name: String,
+    /// What we call it in our answers, when that is another name.
+    called: Option<Box<str>>,
     /// Whether the pending `play` replaces what plays.
     reset: bool,
     /// What plays is a recording.

@@ -1,0 +1,79 @@
+//! Names as the log may show them: a stream key comes where a name is expected, and is none.
+//!
+//! Every key that `crtmpserver key` makes begins with [`MARK`], so that it is known as one by a server
+//! that has no keys, too: a mirror to which an encoder was pointed by mistake, or a master after the key
+//! was revoked.
+
+use std::borrow::Cow;
+
+/// What a stream key begins with.
+pub(super) const MARK: &str = "sk_";
+
+/// A shorter name that begins with [`MARK`] is hardly a part of a key.
+const SHORTEST: usize = 8;
+
+/// A refused name that is as long as this is not shown: it may be the key of another make of server.
+const LONGEST_SHOWN: usize = 20;
+
+/// Whether a name is a stream key, right or wrong, or has one in it: it is never the name of a stream.
+#[must_use]
+pub fn is_key(name: &str) -> bool {
+    let part = |part: &str| part.len() >= SHORTEST && part.starts_with(MARK);
+    name.split(['/', ':', '?', '&', '=']).any(part)
+}
+
+/// A name for the log, or what stands for a key.
+#[must_use]
+pub fn masked(name: &str) -> Cow<'_, str> {
+    if is_key(name) {
+        Cow::Borrowed("(a stream key)")
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// The name of a publish that was refused, for the log. `keys` says that keys are used where it came
+/// from; then it may be one that was mistyped, and nothing of it is shown.
+#[must_use]
+pub fn masked_refused(name: &str, keys: bool) -> Cow<'_, str> {
+    if keys || is_key(name) || name.len() >= LONGEST_SHOWN {
+        Cow::Owned(format!("(a name of {} characters)", name.chars().count()))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_known_wherever_they_stand() {
+        for key in [
+            "sk_abcdefghijkmnpqrstuvwxyz23",
+            "sk_abcde",
+            "flv:sk_abcdefgh",
+            "event/sk_abcdefgh",
+            "event?key=sk_abcdefgh",
+        ] {
+            assert!(is_key(key), "{key}");
+            assert_eq!(masked(key), "(a stream key)");
+        }
+        for name in ["event", "sk_1", "ask_me_anything", "desk_cam/1"] {
+            assert!(!is_key(name), "{name}");
+            assert_eq!(masked(name), name);
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_mistyped_key_is_not_shown() {
+        assert_eq!(masked_refused("event", false), "event");
+        assert_eq!(masked_refused("event", true), "(a name of 5 characters)");
+        let other = "0123456789abcdef0123";
+        assert_eq!(masked_refused(other, false), "(a name of 20 characters)");
+        assert_eq!(
+            masked_refused("sk_abcdefgh", false),
+            "(a name of 11 characters)"
+        );
+    }
+}

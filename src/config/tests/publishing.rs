@@ -1,0 +1,49 @@
+//! The files that say who may publish.
+
+use super::*;
+
+#[test]
+fn keys_close_publishing_without_a_login() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |label: &str, stream: &str, more: &str| {
+        format!("{label} {stream} sha256:{}{more}\n", "ab".repeat(32))
+    };
+    let load_keys = |keys: &str| {
+        write(dir.path(), "keys", keys);
+        load(&Sources {
+            file: Some(write(dir.path(), "c.toml", "[publish]\nkeys = \"keys\"\n")),
+            ..Sources::default()
+        })
+    };
+    let good = line("a", "live/event", "");
+    let old = line("b", "live/event", " until=2020-01-01");
+    let vain = line("c", "flvplayback/event", "") + &line("d", "other/event", "");
+    let loaded = load_keys(&(good + &old + &vain)).unwrap();
+    assert!(loaded.settings.publish.networks.is_empty());
+    assert_eq!((loaded.holders.users, loaded.holders.keys), (None, Some(4)));
+    let warned = loaded.warnings.join("\n");
+    for words in [
+        "the key b has come to its end",
+        "the key c is for flvplayback, which is live here",
+        "the key d is for other, which is no application here",
+    ] {
+        assert!(warned.contains(words), "{warned}");
+    }
+    assert!(!warned.contains("the key a"), "{warned}");
+    assert!(load_keys("").unwrap().warnings[0].contains("has no key"));
+    let problem = load_keys("a live/event sha256:secret\n")
+        .unwrap_err()
+        .remove(0);
+    assert_eq!(problem.key, "publish.keys");
+    assert!(problem.message.contains("line 1") && !problem.message.contains("secret"));
+    std::fs::remove_file(dir.path().join("keys")).unwrap();
+    let missing = load(&Sources {
+        file: Some(dir.path().join("c.toml")),
+        ..Sources::default()
+    });
+    assert!(
+        missing.unwrap_err()[0]
+            .message
+            .contains("crtmpserver key add")
+    );
+}
