@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { Cluster, browser, figures, hosted, killAll, open, pause, pictureNumber, plays, says, told, until, visit, within } from './world.js';
+import {
+  Cluster, SCREEN, browser, figures, hosted, killAll, longestStand, open, pause, pictureNumber, plays, record, says, told, until, visit, within,
+} from './world.js';
 
 describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;
@@ -224,8 +226,11 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
   it('is led away from a drained mirror over HLS too, without a list and without a gap', async () => {
     const spare = await cluster.add();
     await spare.live(cluster.stream);
-    await at(site.page(cluster.stream, [spare.url, cluster.mirrors[0].url], '&protocols=hls'), async (page) => {
+    // Its first viewers, who are nearer to its live edge than they should be, wait once for a segment.
+    await until('three segments', async () => (await segments(spare)) >= 3);
+    await at(site.page(cluster.stream, [spare.url, cluster.mirrors[0].url], '&protocols=hls&embed'), async (page) => {
       assert.equal((await plays(page)).stats.host, spare.url);
+      const seen = await record(page);
       spare.ctl('drain', '--deadline', '60s');
       await until('pictures of another mirror', async () => {
         const f = await figures(page);
@@ -233,7 +238,11 @@ describe('the player', { concurrency: false, timeout: 600_000 }, () => {
         return f.stats?.host === cluster.mirrors[0].url && f.stats.decoded > 1 ? f : null;
       });
       assert.equal((await told(page, 'switch'))[0].why, 'drain');
-    });
+      await plays(page, { pictures: 25 });
+      const pictures = await seen.stop();
+      assert.ok(pictures.length > 25, `${pictures.length} pictures seen`);
+      within('HLS, drained, one picture stood', longestStand(pictures), 1000);
+    }, SCREEN);
     await spare.kill();
     cluster.mirrors.pop();
   });

@@ -374,18 +374,8 @@ function paeth(a, b, c) {
   return db <= dc ? b : c;
 }
 
-/**
- * The number that the programme's picture shows in its bottom row (src/demo/make-programme.sh), read
- * from a screenshot; null when there is none.
- */
-export async function pictureNumber(page) {
-  const element = page.locator('crtmp-player');
-  // The controls would lie over it.
-  await page.mouse.move(1, 1);
-  await page.evaluate(() => document.querySelector('crtmp-player').root.querySelector('.all').classList.remove('awake'));
-  const clip = await element.boundingBox();
-  // A caret that is hidden would be a style of its own, which the page's policy forbids.
-  const shot = pixels(await page.screenshot({ clip, caret: 'initial' }));
+/** The number that the programme's picture shows in its bottom row (src/demo/make-programme.sh); null when there is none. */
+function numberIn(shot) {
   const y = (shot.height * 340) / 360;
   const bits = Array.from({ length: 10 }, (_, i) => shot.red(((i + 0.5) * shot.width) / 10, y));
   if (bits.some((b) => b > 90 && b < 165)) return null;
@@ -393,4 +383,54 @@ export async function pictureNumber(page) {
   const ones = rest.reduce((a, b) => a + b, 0);
   if (first !== 1 || ones % 2 !== 1) return null;
   return rest.slice(0, 8).reduce((n, b) => n * 2 + b, 0);
+}
+
+/** The number of the picture that is on the screen, read from a screenshot; null when there is none. */
+export async function pictureNumber(page) {
+  const element = page.locator('crtmp-player');
+  // The controls would lie over it.
+  await page.mouse.move(1, 1);
+  await page.evaluate(() => document.querySelector('crtmp-player').root.querySelector('.all').classList.remove('awake'));
+  const clip = await element.boundingBox();
+  // A caret that is hidden would be a style of its own, which the page's policy forbids.
+  return numberIn(pixels(await page.screenshot({ clip, caret: 'initial' })));
+}
+
+/** A screen of the picture's size: a page with `embed` has nothing else on it. */
+export const SCREEN = { viewport: { width: 640, height: 360 } };
+
+/**
+ * Records what is on the screen from now on, as the browser puts it together: what a viewer sees, whichever
+ * element it comes from. For a page that is nothing but the player ({@link SCREEN}, `embed`). The answer's
+ * `stop` gives the pictures' numbers with the times (ms) at which each was first there.
+ */
+export async function record(page) {
+  await page.evaluate(() => {
+    // What lies over the picture would hide its number.
+    for (const part of document.querySelector('crtmp-player').root.querySelectorAll('.dim, .say, .bar, .sound')) part.style.display = 'none';
+  });
+  const session = await page.context().newCDPSession(page);
+  const shots = [];
+  session.on('Page.screencastFrame', ({ data, metadata, sessionId }) => {
+    shots.push({ at: metadata.timestamp * 1000, data });
+    session.send('Page.screencastFrameAck', { sessionId }).catch(() => {});
+  });
+  await session.send('Page.startScreencast', { format: 'png', maxWidth: 160, maxHeight: 90, everyNthFrame: 1 });
+  return {
+    async stop() {
+      await session.send('Page.stopScreencast');
+      await session.detach();
+      const seen = [];
+      for (const { at, data } of shots) {
+        const number = numberIn(pixels(Buffer.from(data, 'base64')));
+        if (number !== null && number !== seen.at(-1)?.number) seen.push({ at, number });
+      }
+      return seen;
+    },
+  };
+}
+
+/** The longest that one picture of those recorded stood, ms. */
+export function longestStand(seen) {
+  return seen.slice(1).reduce((longest, { at }, i) => Math.max(longest, at - seen[i].at), 0);
 }
