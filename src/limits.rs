@@ -342,6 +342,10 @@ pub const MAX_CONFIG_PROBLEMS: usize = 100;
 pub const MAX_NOTICES: usize = 8;
 /// The status line for the service manager is told anew at most this often.
 pub const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Whether there is room on the disk is looked at this often.
+pub const DISK_EVERY: Duration = Duration::from_secs(10);
+/// What a machine says of itself, bytes; the rest is cut off.
+pub const MAX_NOTE: usize = 500;
 /// A thread that has not gone round once in this time is reported; a shard goes round twice a second.
 pub const STANDSTILL: Duration = Duration::from_secs(10);
 

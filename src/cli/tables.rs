@@ -95,6 +95,7 @@ pub(super) fn overview(answer: &Answer) -> Vec<String> {
         health
             .troubles
             .iter()
+            .chain(&health.notes)
             .map(|t| item("trouble", &sentence(t))),
     );
     let listeners: Vec<String> = status
@@ -355,10 +356,9 @@ pub(super) fn mirrors(mirrors: &[Mirror], now: u64) -> Vec<String> {
 
 /// `ctl health`.
 pub(super) fn health(health: &Health) -> Vec<String> {
-    if health.healthy {
-        return vec!["healthy".to_owned()];
-    }
-    health.troubles.iter().map(|t| sentence(t)).collect()
+    let fine = health.healthy.then(|| "healthy".to_owned());
+    let wrong = health.troubles.iter().chain(&health.notes);
+    fine.into_iter().chain(wrong.map(|t| sentence(t))).collect()
 }
 
 /// `ctl kick`.
@@ -488,8 +488,8 @@ mod tests {
     fn what_is_to_be_done_is_not_cut_off() {
         let trouble = format!("master: {} and reload", "x".repeat(300));
         let sick = Health {
-            healthy: false,
             troubles: vec![trouble.clone(), "\x1b[2J".repeat(1000)],
+            ..Health::default()
         };
         let lines = health(&sick);
         assert_eq!(lines[0], trouble);
@@ -559,8 +559,8 @@ mod tests {
                 pid: 7,
             }),
             health: Some(Health {
-                healthy: false,
                 troubles: vec!["master: connection refused".into()],
+                ..Health::default()
             }),
             rates: Some(Rates {
                 in_kbit_per_second: Some(10),

@@ -7,6 +7,7 @@
 //! | `crtmpserver.secret` | the secret that a master and its mirrors share, itself |
 //! | `crtmpserver.certificate` | the certificate for RTMPS and HTTPS, with those that vouch for it (PEM) |
 //! | `crtmpserver.key` | its key (PEM) |
+//! | `crtmpserver.note` | what is wrong with the machine, a sentence for `/healthz`; it sets nothing |
 //! | `crtmpserver.users` | the users that may publish, as `crtmpserver passwd` writes them |
 //!
 //! One that is empty, or not there, is not given: units have an empty default. systemd hands them out
@@ -17,7 +18,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Problem, Role};
-use crate::limits::MAX_USERS_FILE;
+use crate::limits::{MAX_NOTE, MAX_USERS_FILE};
 
 /// The variable that names the folder.
 pub const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -77,6 +78,17 @@ pub(super) fn read(folder: &Path, role: Role) -> Result<(Vec<Given>, Vec<String>
     }
 }
 
+/// What the machine says of itself; nothing when it cannot be read, since nothing depends on it.
+pub(super) fn note(folder: &Path) -> Option<String> {
+    let file = File::open(folder.join("crtmpserver.note")).ok()?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_NOTE).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
 /// The text; empty when there is no such file.
 fn contents(path: &PathBuf) -> Result<String, String> {
     let cannot = |e: std::io::Error| format!("cannot be read: {e} ({})", path.display());
@@ -99,6 +111,21 @@ fn contents(path: &PathBuf) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_may_say_a_sentence_of_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let put =
+            |text: &[u8]| std::fs::write(folder.path().join("crtmpserver.note"), text).unwrap();
+        assert_eq!(note(folder.path()), None);
+        put(b" \n");
+        assert_eq!(note(folder.path()), None);
+        put(b"user-data\ncannot be read\xff\n");
+        let wanted = "user-data cannot be read\u{fffd}";
+        assert_eq!(note(folder.path()).as_deref(), Some(wanted));
+        put(&[b'x'; 5000]);
+        assert_eq!(note(folder.path()).unwrap().len(), MAX_NOTE);
+    }
 
     #[test]
     fn what_is_there_is_given_and_what_is_empty_is_not() {

@@ -57,6 +57,14 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
+impl Sources {
+    /// What the machine says of itself, for the operator: the credential `crtmpserver.note`.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        self.credentials.as_deref().and_then(credentials::note)
+    }
+}
+
 /// One flag that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {

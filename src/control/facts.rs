@@ -192,6 +192,7 @@ impl Control {
         Health {
             healthy: troubles.is_empty(),
             troubles,
+            notes: self.health.notes(),
         }
     }
 

@@ -102,6 +102,9 @@ pub struct Health {
     pub healthy: bool,
     /// A sentence for each thing that is, with the part that it is about in front: `master: ...`.
     pub troubles: Vec<String>,
+    /// The same of what is wrong with the machine while the server does its work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The server as a whole.

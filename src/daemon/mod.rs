@@ -8,6 +8,7 @@ pub mod activation;
 mod care;
 mod control;
 mod drain;
+mod machine;
 pub mod notify;
 mod of_settings;
 pub mod privileges;
@@ -283,6 +284,7 @@ impl Server {
             Status::new(role, &self.parts),
         );
         care.spawn(observer.run());
+        care.spawn(machine::care(Arc::clone(&self.parts.health)));
         let (over, mut drained) = watch::channel(false);
         let shards = Arc::clone(&running.shards);
         care.spawn(drain::care(self.parts.clone(), shards, over));
@@ -359,6 +361,7 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let role = loaded.settings.role;
     let plan = privileges::plan(&process.wish, process.line)?;
     let notes = loaded.notes();
+    let of_the_machine = loaded.sources.note();
     let inherited = Inherited::take(&loaded.settings.listen)?;
     let overruled = inherited.overruled(&loaded);
     let mut server = Server::open_with(loaded.settings, inherited)?;
@@ -380,6 +383,7 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     for note in notes {
         tracing::info!("{note}");
     }
+    machine::tell(&server.parts.health, of_the_machine);
     match plan.note() {
         Ok(note) => note.iter().for_each(|note| tracing::info!("{note}")),
         Err(warning) => tracing::warn!(code = "root", "{warning}"),

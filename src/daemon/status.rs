@@ -89,6 +89,9 @@ impl Status {
                 let _ = write!(line, "; {trouble}");
             }
         }
+        for note in self.health.notes() {
+            let _ = write!(line, "; {note}");
+        }
         line
     }
 

@@ -15,10 +15,15 @@ use crate::rtmp::client::Event;
 use crate::rtmp::mirror::host::{HOSTS, Hosts};
 use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
 use crate::rtmp_client::Session;
+use crate::system::wall_ms;
 use crate::telemetry::logging::Escaped;
 
 /// A master says something every 2 s; one that did not for this long is gone.
 pub(super) const SILENCE: Duration = Duration::from_secs(8);
+/// The key of the note on this machine's clock.
+const CLOCK: &str = "clock";
+/// Clocks that differ by less are right: news may have been under way for seconds.
+const CLOCK_MAY_DIFFER: Duration = Duration::from_secs(120);
 /// The application of a control connection: no stream is played on it.
 const CONTROL_APP: &str = "crtmpserver";
 /// From dialling to the answer of the last question.
@@ -36,6 +41,8 @@ impl Edge {
             let text = failure.to_string();
             self.cluster.link_down(now, &text);
             self.health.trouble(MASTER, text.as_str());
+            // There is nothing to compare with.
+            self.health.note(CLOCK, None);
             self.metrics.master_up.set(0);
             self.metrics.master_failures.inc();
             if complaint.is_new(&text, now) {
@@ -115,6 +122,7 @@ impl Edge {
         match name.as_str() {
             mirror::STREAMS => {
                 if let Some(listing) = args.iter().find_map(Listing::from_value) {
+                    self.compare_clocks(listing.clock_ms);
                     self.take(&listing).await?;
                 }
             }
@@ -127,6 +135,19 @@ impl Edge {
             _ => session.machine().result(transaction, Vec::new()),
         }
         Ok(())
+    }
+
+    /// Nothing here needs the right time; but certificates do, and who reads the log.
+    fn compare_clocks(&self, masters: Option<u64>) {
+        let Some(masters) = masters else { return };
+        let note = clocks_differ(masters, wall_ms());
+        let text = note.clone();
+        if self.health.note(CLOCK, note) {
+            match text {
+                Some(text) => tracing::warn!(code = "clock-differs", "{text}"),
+                None => tracing::info!(code = "clock-agrees", "this machine has the master's time"),
+            }
+        }
     }
 
     /// The master's streams as of now.
@@ -155,5 +176,41 @@ impl Edge {
             }
         }
         Ok(())
+    }
+}
+
+/// Says of two clocks (Unix time, ms) that one of them is wrong.
+fn clocks_differ(masters: u64, own: u64) -> Option<String> {
+    let off = Duration::from_millis(own.abs_diff(masters));
+    let way = if own > masters { "ahead of" } else { "behind" };
+    let by = match off.as_secs() {
+        _ if off < CLOCK_MAY_DIFFER => return None,
+        s @ ..7200 => format!("{} minutes", s / 60),
+        s @ ..172_800 => format!("{} hours", s / 3600),
+        s => format!("{} days", s / 86_400),
+    };
+    Some(format!(
+        "this machine's clock is {by} {way} its master's: see which of the two has no time server"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_may_differ_by_what_a_message_takes() {
+        let now = 1_800_000_000_000;
+        assert_eq!(clocks_differ(now, now + 119_999), None);
+        assert_eq!(clocks_differ(now, now - 119_999), None);
+        for (own, wanted) in [
+            (now + 120_000, "2 minutes ahead of"),
+            (now - 7_200_000, "2 hours behind"),
+            (now + 8 * 31_557_600_000, "2922 days ahead of"),
+            (0, "20833 days behind"),
+        ] {
+            let said = clocks_differ(now, own).unwrap();
+            assert!(said.contains(wanted), "{said}");
+        }
     }
 }

@@ -330,7 +330,11 @@ async fn healthz(State(web): State<Arc<Web>>) -> impl IntoResponse {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "ready": ready, "troubles": troubles });
+    let mut body = serde_json::json!({ "ready": ready, "troubles": troubles });
+    let notes = web.health.notes();
+    if let (false, Some(fields)) = (notes.is_empty(), body.as_object_mut()) {
+        fields.insert("notes".to_owned(), notes.into());
+    }
     (status, axum::Json(body))
 }
 

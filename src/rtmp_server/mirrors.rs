@@ -13,7 +13,7 @@ use crate::rtmp::mirror::host::Hosts;
 use crate::rtmp::mirror::{self, Hello, Listed, Listing, Welcome};
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
-use crate::system::random;
+use crate::system::{random, wall_ms};
 use crate::telemetry::logging::Escaped;
 use crate::telemetry::repeats::repeated;
 
@@ -276,6 +276,7 @@ impl Connection {
         let listing = Listing {
             path: cluster.path(),
             streams: streams.collect(),
+            clock_ms: Some(wall_ms()),
         };
         self.machine.call(mirror::STREAMS, vec![listing.to_value()]);
     }

@@ -5,6 +5,7 @@ mod access;
 mod beneath;
 mod clock;
 mod descriptors;
+mod disk;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 mod inherited;
@@ -26,6 +27,7 @@ pub use access::how_to_open;
 pub use beneath::open_beneath;
 pub use clock::{monotonic_us, thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
+pub use disk::is_full;
 pub use inherited::{Passed, PassedError, forget_variables, passed_descriptors};
 pub use os::{
     CONFIGURATION, MEDIA, RUN, WHO_LISTENS, give_up_after, hold_unsent, is_peers_network,

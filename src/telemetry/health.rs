@@ -1,15 +1,17 @@
-//! Whether the server is ready, and if not, why.
+//! Whether the server is ready, and if not, why; and what else somebody should look after.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What keeps the server from being ready, one sentence for each part that has trouble.
+/// What keeps the server from being ready, one sentence for each part that has trouble; and, as *notes*,
+/// what is wrong with its machine while it serves all the same.
 ///
 /// A part names itself with a fixed key and sets or clears its own trouble; the number of entries is
 /// the number of such keys in the source.
 #[derive(Debug)]
 pub struct Health {
     troubles: Mutex<BTreeMap<&'static str, String>>,
+    notes: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Default for Health {
@@ -24,6 +26,7 @@ impl Health {
     pub fn new() -> Self {
         Self {
             troubles: Mutex::new(BTreeMap::from([("start", "starting".to_owned())])),
+            notes: Mutex::default(),
         }
     }
 
@@ -52,6 +55,24 @@ impl Health {
         self.lock().get(part).cloned()
     }
 
+    /// Something of the machine is wrong, which keeps nobody from being served: one sentence for an
+    /// operator, or `None` when it is right. True when that is news.
+    pub fn note(&self, part: &'static str, why: Option<String>) -> bool {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => notes.insert(part, why).is_none(),
+            None => notes.remove(part).is_some(),
+        }
+    }
+
+    /// Every note there is, `part: sentence`.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(part, why): (&&str, &String)| format!("{part}: {why}");
+        notes.iter().map(line).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,5 +95,17 @@ mod tests {
         );
         health.clear("master");
         assert!(health.troubles().is_empty());
+    }
+
+    #[test]
+    fn a_note_keeps_nobody_away() {
+        let health = Health::new();
+        health.clear("start");
+        assert!(health.note("clock", Some("8 years off".into())));
+        assert!(!health.note("clock", Some("9 years off".into())));
+        assert_eq!(health.notes(), ["clock: 9 years off"]);
+        assert!(health.troubles().is_empty());
+        assert!(health.note("clock", None) && !health.note("clock", None));
+        assert!(health.notes().is_empty());
     }
 }

@@ -335,7 +335,10 @@ fn everything() -> crtmpserver::control::model::Answer {
             max_kbit_per_second: Some(0),
             ..Status::default()
         }),
-        health: Some(Health::default()),
+        health: Some(Health {
+            notes: vec!["disk: full".into()],
+            ..Health::default()
+        }),
         program: Some(Program::default()),
         rates: Some(Rates {
             in_kbit_per_second: Some(0),

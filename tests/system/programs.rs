@@ -50,7 +50,7 @@ pub(crate) fn publish_with(
         ])
         .arg(file)
         // No process outlives a broken test run for long.
-        .args(["-t", "300", "-c", "copy", "-f", "flv", url]);
+        .args(["-t", "900", "-c", "copy", "-f", "flv", url]);
     world.start(name, &mut command)
 }
 

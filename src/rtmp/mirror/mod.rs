@@ -164,6 +164,8 @@ pub struct Listing {
     pub path: Vec<String>,
     /// All streams there are.
     pub streams: Vec<Listed>,
+    /// The sender's clock, Unix time in milliseconds; older releases do not tell.
+    pub clock_ms: Option<u64>,
 }
 
 impl Listing {
@@ -186,10 +188,16 @@ impl Listing {
                 ("live", s.live.into()),
             ])
         });
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds since 1970 stay below 2^53"
+        )]
+        let clock = self.clock_ms.map_or(Value::Null, |at| (at as f64).into());
         object([
             ("v", VERSION.into()),
             ("path", to_list(&self.path)),
             ("streams", Value::StrictArray(streams.collect())),
+            ("clock", clock),
         ])
     }
 
@@ -209,6 +217,7 @@ impl Listing {
         Some(Self {
             path: id_list(value, "path", MAX_DEPTH.saturating_add(1)),
             streams: streams.iter().take(MAX_LISTED).filter_map(entry).collect(),
+            clock_ms: value.get("clock").and_then(whole),
         })
     }
 }
@@ -342,6 +351,7 @@ mod tests {
                 name: "event".into(),
                 live: false,
             }],
+            clock_ms: Some(1_800_000_000_123),
         };
         assert_eq!(Listing::from_value(&listing.to_value()), Some(listing));
         let mark = EpochMark {
@@ -380,7 +390,7 @@ mod tests {
         ]);
         let listing = Listing::from_value(&value).unwrap();
         assert_eq!(listing.streams.len(), 1);
-        assert!(listing.streams[0].live);
+        assert!(listing.streams[0].live && listing.clock_ms.is_none());
     }
 
     #[test]
@@ -448,6 +458,7 @@ mod tests {
         let many = Listing {
             streams: vec![wide; MAX_LISTED],
             path: vec![id('b'); MAX_DEPTH],
+            clock_ms: Some(1),
         };
         let call = crate::rtmp::command::Command::notice(STREAMS, vec![many.to_value()]);
         let bytes = call.encode(crate::rtmp::message::kind::COMMAND_AMF0);
