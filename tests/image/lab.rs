@@ -52,6 +52,7 @@ impl<'a> Lab<'a> {
                 "--dhcp-range=10.99.0.11,10.99.0.199,1h",
                 "--dhcp-authoritative",
             ])
+            .arg(format!("--dhcp-option=option:ntp-server,{HOST}"))
             .args(["--pid-file=", "--log-dhcp", "--log-facility=-"])
             .arg(format!(
                 "--dhcp-leasefile={}",
@@ -80,6 +81,25 @@ impl<'a> Lab<'a> {
     pub(crate) fn plug(&self, number: u8, inside: bool) {
         let way = if inside { "master bridge" } else { "nomaster" };
         host(&format!("ip link set tap{number} {way}"));
+    }
+
+    /// The time server that machines hear of, from now on: it has this host's time.
+    pub(crate) fn clock(&self) -> Process {
+        // SNTP (RFC 4330): the client's time of sending comes back, beside that of now, twice.
+        let script = format!(
+            "import socket, struct, time
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((\"{HOST}\", 123))
+while True:
+    asked, client = server.recvfrom(512)
+    now = int((time.time() + 2208988800) * 2**32)
+    head = struct.pack(\"!BBbbII4s\", 0x24, 1, 6, -20, 0, 0, b\"TEST\")
+    server.sendto(head + struct.pack(\"!Q\", now) + asked[40:48] + struct.pack(\"!QQ\", now, now), client)
+"
+        );
+        let mut command = Command::new("python3");
+        command.args(["-c", &script]);
+        self.world.start("clock", &mut command)
     }
 
     /// A master on this host, at this port of [`HOST`], HTTP on the next one, for this test alone.

@@ -12,7 +12,7 @@ use crate::recipe::Image;
 use crate::world::{Process, get_at, local, pause, tail, wait_within};
 
 /// How long a machine may take to boot, or to say something: it is slow, and others want the processors too.
-pub(crate) const BOOT: Duration = Duration::from_secs(300);
+pub(crate) const BOOT: Duration = Duration::from_secs(600);
 /// The root file system is the third partition.
 pub(crate) const ROOT: &str = "/dev/nvme0n1p3";
 
@@ -193,6 +193,15 @@ impl<'a> Machine<'a> {
             (is == status && body.contains(wanted)).then_some(())
         });
         self.note(&what);
+    }
+
+    /// Waits until `/healthz` has nothing to tell of this.
+    pub(crate) fn wait_well(&self, of: &str) {
+        self.wait(&format!("/healthz says nothing of {of:?}"), || {
+            let (is, body) = get_at(self.at(8080), "/healthz")?;
+            (is == 200 && !body.contains(of)).then_some(())
+        });
+        self.note(&format!("/healthz says nothing of {of:?}"));
     }
 
     /// Waits until a stream is live on it.

@@ -70,6 +70,13 @@ pub(crate) fn two_of_the_same_file(world: &World) {
     }
     assert_serves(world, "one", &one, &source);
     assert_serves(world, "two", &two, &source);
+    // Where there was nobody to ask for the time, a mirror serves, and says that its clock is wrong; until
+    // it is right.
+    two.wait_health(200, "clock: this machine's clock is");
+    two.wait_console(&["days ahead of its master's"]);
+    one.wait_well("clock");
+    let _clock = lab.clock();
+    two.wait_well("clock");
     // The same bytes on the disk, and yet two mirrors for the master.
     wait_within(BOOT, "the master lists two mirrors", || {
         (master.mirrors() == 2).then_some(())
@@ -182,7 +189,7 @@ pub(crate) fn ten_at_once(world: &World) {
     wait_within(BOOT * 4, "ten mirrors are listed", || {
         (master.mirrors() == 10).then_some(())
     });
-    // An encoder of these tests ends after five minutes: not before they are there.
+    // An encoder of these tests ends after a quarter of an hour: not before they are there.
     let _encoder = publish(
         world,
         "encoder",

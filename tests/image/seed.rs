@@ -101,5 +101,6 @@ pub(crate) fn user_data_that_is_none(world: &World) {
     );
     // It is what the image says that it is, and somebody who looks at the console sees why.
     machine.wait_health(200, "true");
-    machine.wait_console(&["cloud-config"]);
+    machine.wait_console(&["cloud-config", "the user-data cannot be read"]);
+    machine.wait_health(200, "machine: the user-data cannot be read");
 }

@@ -66,33 +66,49 @@ pub(crate) fn a_full_disk(world: &World) {
     let start = host(&format!(
         "sfdisk --json {raw_name} | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"partitiontable\"][\"partitions\"][2][\"start\"] * 512)'"
     ));
-    let fill = format!(
-        "mkdir -p {0}; mount -o loop,offset={1} {raw_name} {0}
-         dd if=/dev/zero of={0}/var/full bs=1M 2>/dev/null || true
-         dd if=/dev/zero of={0}/var/fuller bs=4k 2>/dev/null || true
-         if dd if=/dev/zero of={0}/var/fullest bs=4k count=1 conv=fsync 2>/dev/null; then exit 1; fi
-         umount {0}",
-        mount.display(),
-        start.trim()
-    );
     // In a name space of mounts: nothing is left behind, whatever happens.
-    let filled = Command::new("unshare")
-        .args(["--mount", "sh", "-ec", &fill])
-        .output()
-        .unwrap();
-    assert!(
-        filled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&filled.stderr)
+    let inside = |script: &str| {
+        let mounted = format!(
+            "mkdir -p {0}; mount -o loop,offset={1} {raw_name} {0}; cd {0}/var; {script}; cd /; umount {0}",
+            mount.display(),
+            start.trim()
+        );
+        let done = Command::new("unshare")
+            .args(["--mount", "sh", "-ec", &mounted])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{said}");
+    };
+    inside(
+        "dd if=/dev/zero of=full bs=1M 2>/dev/null || true
+         dd if=/dev/zero of=fuller bs=4k 2>/dev/null || true
+         if dd if=/dev/zero of=fullest bs=4k count=1 conv=fsync 2>/dev/null; then exit 1; fi",
     );
     host(&format!(
         "qemu-img convert -O qcow2 {raw_name} {}; rm {raw_name}",
         disk.display()
     ));
-    let machine = Machine::start(&lab, "mirror", image, &Start::Kernel(""), &[]);
+    let mut machine = Machine::start(&lab, "mirror", image, &Start::Kernel(""), &[]);
     machine.wait_health(200, "true");
     machine.wait_live("live/event");
-    machine.wait_console(&["No space left on device"]);
+    machine.wait_console(&["No space left on device", "there is no room left"]);
+    machine.wait_health(200, "disk: there is no room left");
     let watcher = watch(world, "watcher", &machine.rtmp_url("live/event"));
     watched(&watcher, 50).assert_part_of(&source, 50);
+    drop(watcher);
+    // Somebody makes room.
+    machine.power_off();
+    host(&format!(
+        "qemu-img convert -O raw {} {raw_name}",
+        disk.display()
+    ));
+    inside("rm full fuller");
+    host(&format!(
+        "qemu-img convert -O qcow2 {raw_name} {}; rm {raw_name}",
+        disk.display()
+    ));
+    machine.boot();
+    machine.wait_live("live/event");
+    machine.wait_well("disk");
 }
