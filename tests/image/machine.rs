@@ -258,6 +258,11 @@ impl<'a> Machine<'a> {
         assert!(status.success(), "{status}; see {}", console.display());
     }
 
+    /// Takes the power away.
+    pub(crate) fn unplug(&mut self) {
+        self.process = None;
+    }
+
     /// The disk of a machine that is off, for looking into it.
     pub(crate) fn files(&self) -> Files {
         assert!(self.process.is_none(), "it runs");

@@ -97,8 +97,8 @@ pub(crate) fn a_full_disk(world: &World) {
     let watcher = watch(world, "watcher", &machine.rtmp_url("live/event"));
     watched(&watcher, 50).assert_part_of(&source, 50);
     drop(watcher);
-    // Somebody makes room.
-    machine.power_off();
+    // Somebody makes room. Nobody there hears the power button: logind wants to write.
+    machine.unplug();
     host(&format!(
         "qemu-img convert -O raw {} {raw_name}",
         disk.display()
