@@ -388,6 +388,12 @@ pub const MAX_FILE_AHEAD: Duration = Duration::from_secs(120);
 pub const MAX_FILE_PLAYS: usize = 4;
 /// Calls of `getStreamLength` of one connection that wait for their answers.
 pub const MAX_LENGTH_CALLS: usize = 4;
+/// A segment of a media file for HLS is at least this long, and ends with the next key frame.
+pub const FILE_SEGMENT: Duration = Duration::from_secs(6);
+/// Segments of one media file: 33 h of 6 s; those of a longer file are longer.
+pub const MAX_FILE_SEGMENTS: usize = 20_000;
+/// What was made of media files for HLS and waits to be sent, bytes, to all viewers together.
+pub const MAX_MADE_BYTES: usize = 256 << 20;
 /// Media files that are listed.
 pub const MAX_LISTED_FILES: usize = 1000;
 /// Folders that are looked into for a list of media files.

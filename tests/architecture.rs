@@ -88,6 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "vod",
         &[
+            "hls",
             "index",
             "bridge",
             "relay",

@@ -12,7 +12,20 @@ const LOOK = 5000;
 const still = document.getElementById('static');
 if (still) fromAddress(still);
 bind(document);
+for (const video of document.querySelectorAll('video[data-playlist]')) {
+  if (video instanceof HTMLVideoElement) void playFile(video);
+}
 if (document.getElementById('rows')) setInterval(() => void look(), LOOK);
+
+/** @param {HTMLVideoElement} video */
+async function playFile(video) {
+  const { play } = await import('./file.js');
+  play(video, video.dataset.playlist ?? '', () => {
+    video.hidden = true;
+    const note = document.getElementById('unplayable');
+    if (note) note.hidden = false;
+  });
+}
 
 /** @param {ParentNode} within */
 function bind(within) {

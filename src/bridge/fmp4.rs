@@ -106,6 +106,19 @@ pub fn codecs(headers: &[Arc<Frame>]) -> Codecs {
     }
 }
 
+/// The initialization segment for these headers, in this epoch.
+///
+/// # Errors
+/// Nothing of it can be packaged.
+pub fn init(headers: &[Frame], epoch: u64) -> Result<Arc<Init>, NoSegment> {
+    let mut packager = Packager::default();
+    for frame in headers {
+        packager.header(frame);
+    }
+    let open = packager.begin(epoch, 0, crate::relay::Segment::default());
+    packager.init(&open)
+}
+
 /// Makes segments of a log's entries.
 #[derive(Debug, Default)]
 pub struct Packager {
@@ -149,17 +162,7 @@ impl Packager {
         }
         if entry.begins {
             made = self.close(Some(entry.date), Some(entry)).or(made);
-            self.open = Some(Open {
-                epoch: entry.epoch,
-                run: entry.run,
-                segment: *entry.segment,
-                video: self.video.clone(),
-                audio: self.audio.clone(),
-                pictures: Vec::new(),
-                sounds: Vec::new(),
-                bytes: 0,
-                spoilt: None,
-            });
+            self.open = Some(self.begin(entry.epoch, entry.run, *entry.segment));
         }
         match entry.frame.role {
             Role::Header(_) => self.header(entry.frame),
@@ -176,6 +179,21 @@ impl Packager {
     /// The stream is over, and all of it was fed.
     pub fn finish(&mut self) -> Option<Result<hls::Segment, NoSegment>> {
         self.close(None, None)
+    }
+
+    /// A segment that begins now.
+    fn begin(&self, epoch: u64, run: u64, segment: crate::relay::Segment) -> Open {
+        Open {
+            epoch,
+            run,
+            segment,
+            video: self.video.clone(),
+            audio: self.audio.clone(),
+            pictures: Vec::new(),
+            sounds: Vec::new(),
+            bytes: 0,
+            spoilt: None,
+        }
     }
 
     fn drop_open(&mut self, why: NoSegment) -> Option<Result<hls::Segment, NoSegment>> {

@@ -14,7 +14,7 @@ mod timing;
 
 use bytes::Bytes;
 
-pub use self::fmp4::{Codecs, NoSegment, Packager, codecs};
+pub use self::fmp4::{Codecs, NoSegment, Packager, codecs, init};
 pub use self::following::Following;
 pub use self::notice::{MOVE, WAITING, flv_notice, moving, on_status, waiting};
 pub use self::render::{

@@ -65,14 +65,21 @@ pub(super) fn messages(opened: &Opened, batch: &Batch, stream: u32) -> io::Resul
 }
 
 /// Parts of a file.
-struct Pieces {
+pub(super) struct Pieces {
     bytes: Vec<u8>,
     /// Where each piece begins in the file, in `bytes`, and how long it is; in the order of the file.
     places: Vec<(u64, usize, u64)>,
 }
 
 impl Pieces {
-    fn read<'a>(file: &File, samples: impl Iterator<Item = &'a Sample>) -> io::Result<Self> {
+    /// Reads what these samples have, and little else.
+    ///
+    /// # Errors
+    /// The file cannot be read; it may have been shortened.
+    pub(super) fn read<'a>(
+        file: &File,
+        samples: impl Iterator<Item = &'a Sample>,
+    ) -> io::Result<Self> {
         let mut wanted: Vec<(u64, u64)> = samples
             .map(|s| (s.offset(), s.offset().saturating_add(s.size() as u64)))
             .collect();
@@ -100,7 +107,8 @@ impl Pieces {
         Ok(pieces)
     }
 
-    fn of(&self, sample: &Sample) -> Option<&[u8]> {
+    /// The bytes of one of them.
+    pub(super) fn of(&self, sample: &Sample) -> Option<&[u8]> {
         let offset = sample.offset();
         let later = self.places.partition_point(|(begin, ..)| *begin <= offset);
         let (begin, at, _) = self.places.get(later.checked_sub(1)?)?;

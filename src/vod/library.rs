@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::batch;
 use super::cache::{Cache, Key};
+use super::hls::{self, NoPiece};
 use super::listing::{self, Listing};
 use super::name::FileName;
 use super::pool::Pool;
 use super::slot::Filler;
 use crate::index::{Batch, Index, IndexError, Indexer, Seek, Step};
-use crate::limits::{FILE_INDEXERS, FILE_READERS};
+use crate::limits::{FILE_INDEXERS, FILE_READERS, MAX_MADE_BYTES};
 use crate::system::open_beneath;
 use crate::telemetry::logging::{Escaped, limited};
 
@@ -104,6 +105,14 @@ impl OpenError {
 /// The answer to [`Library::open`].
 pub type Answer = Result<Arc<Opened>, OpenError>;
 
+/// What was made of a file. It counts against [`MAX_MADE_BYTES`] for as long as it lives.
+#[derive(Debug)]
+pub struct Made {
+    /// What is left of it.
+    pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Library {
@@ -111,6 +120,8 @@ pub struct Library {
     known: Arc<Known>,
     indexers: Pool,
     readers: Pool,
+    /// Room for what was made, KiB.
+    room: Arc<Semaphore>,
 }
 
 /// What is known of files, and who waits to know.
@@ -143,6 +154,7 @@ impl Library {
             known: Arc::default(),
             indexers: Pool::new("file-index", FILE_INDEXERS),
             readers: Pool::new("file-read", FILE_READERS),
+            room: Arc::new(Semaphore::new(MAX_MADE_BYTES >> 10)),
         }
     }
 
@@ -224,6 +236,22 @@ impl Library {
             }
             bytes.truncate(read);
             Ok(bytes.into())
+        })
+    }
+
+    /// Makes a playlist or a segment of a file. Nobody answers when too much waits.
+    pub fn hls(
+        &self,
+        opened: &Arc<Opened>,
+        wanted: hls::Piece,
+    ) -> oneshot::Receiver<Result<Made, NoPiece>> {
+        let (opened, room) = (Arc::clone(opened), Arc::clone(&self.room));
+        ask(&self.readers, move || {
+            let bytes = hls::make(&opened, &wanted)?;
+            let kib = u32::try_from(bytes.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            let room = room.try_acquire_many_owned(kib);
+            room.map_err(|_| NoPiece::Busy)
+                .map(|_room| Made { bytes, _room })
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod cache;
+mod hls;
 mod library;
 mod listing;
 mod name;
@@ -13,7 +14,8 @@ mod opening;
 mod pool;
 mod slot;
 
-pub use self::library::{Answer, Library, LibraryConfig, OpenError, Opened, Plain};
+pub use self::hls::{NoPiece, Piece as HlsPiece};
+pub use self::library::{Answer, Library, LibraryConfig, Made, OpenError, Opened, Plain};
 pub use self::listing::Listing;
 pub use self::name::{BadName, FileName};
 pub use self::slot::{Filler, Slot, slot};

@@ -331,6 +331,106 @@ pub(crate) fn bad_files_are_refused_and_hurt_nobody(world: &World) {
     assert_eq!(get(server.http, "/healthz").unwrap().0, 200);
 }
 
+pub(crate) fn hls_has_every_packet(world: &World) {
+    let (server, folder) = serving(world);
+    // 32 s, so that there are several segments.
+    let long = folder.join("long.flv");
+    let mut command = Command::new("ffmpeg");
+    command
+        .args([
+            "-hide_banner",
+            "-loglevel",
+            "warning",
+            "-y",
+            "-stream_loop",
+            "3",
+            "-i",
+        ])
+        .arg(programme())
+        .args(["-c", "copy"])
+        .arg(&long);
+    assert!(world.run("loop", &mut command, LIMIT).status.success());
+    remux(world, "ffmpeg", &long, &folder.join("two words.mp4"), &[]);
+    let parts = ["-movflags", "+frag_keyframe+empty_moov"];
+    remux(world, "ffmpeg", &long, &folder.join("parts.mp4"), &parts);
+    fs::create_dir(folder.join("sub")).unwrap();
+    remux(
+        world,
+        "ffmpeg",
+        &long,
+        &folder.join("sub/sound.m4a"),
+        &["-vn"],
+    );
+    let source = Packets::of_file(world, "ffmpeg", "source", &long);
+    let path = |name: &str| format!("/files/{name}.m3u8");
+    let url = |name: &str| format!("http://127.0.0.1:{}{}", server.http, path(name));
+    for name in ["long.flv", "two%20words.mp4", "parts.mp4"] {
+        let log = name.replace('%', "-");
+        let got = watched(world, "ffmpeg", &log, &[], &url(name));
+        assert_eq!(got.video.packets, source.video.packets, "{name}");
+        assert_eq!(got.audio.packets, source.audio.packets, "{name}");
+        let (status, list) = get(server.http, &path(name)).unwrap();
+        assert!(
+            status == 200 && list.contains("#EXT-X-PLAYLIST-TYPE:VOD\n"),
+            "{list}"
+        );
+        assert!(list.ends_with("#EXT-X-ENDLIST\n"), "{list}");
+        let lengths = list.lines().filter_map(|l| l.strip_prefix("#EXTINF:"));
+        let lengths: Vec<f64> = lengths
+            .map(|l| l.trim_end_matches(',').parse().unwrap())
+            .collect();
+        let all: f64 = lengths.iter().sum();
+        assert!(lengths.len() >= 4 && (31.5..32.5).contains(&all), "{list}");
+        // What a name has stays what it is; another state of the file has other names.
+        let segment = list.lines().find(|l| l.ends_with("-1.m4s")).unwrap();
+        let segment = format!("/files/{segment}");
+        let first = get_bytes(world, &server, &segment);
+        assert!(first.len() > 10_000 && first == get_bytes(world, &server, &segment));
+        let none = segment.replace("-1.m4s", "-99.m4s");
+        assert_eq!(get(server.http, &none).unwrap().0, 404);
+    }
+    let sound = watched(world, "ffmpeg", "sound", &[], &url("sub/sound.m4a"));
+    assert_eq!(sound.audio.packets, source.audio.packets);
+    for path in [
+        "/files/none.flv.m3u8",
+        "/files/..%2fserver.toml.m3u8",
+        "/files/long.flv/0000000000000000-0.m4s",
+        "/files/long.flv/0000000000000000-i0000000000000000.mp4",
+        "/files/long.m3u8",
+    ] {
+        assert_eq!(get(server.http, path).unwrap().0, 404, "{path}");
+    }
+    fs::write(
+        folder.join("bad.mp4"),
+        b"\0\0\0\x18ftypisom\0\0\0\0isommp42\0\0\0\x08free",
+    )
+    .unwrap();
+    assert_eq!(get(server.http, "/files/bad.mp4.m3u8").unwrap().0, 422);
+}
+
+/// The bytes at a path of the server, as ffmpeg's library of protocols has them.
+fn get_bytes(world: &World, server: &Server, path: &str) -> Vec<u8> {
+    let to = world.path("got");
+    let mut command = Command::new("ffmpeg");
+    let url = format!("http://127.0.0.1:{}{path}", server.http);
+    command
+        .args([
+            "-hide_banner",
+            "-loglevel",
+            "warning",
+            "-y",
+            "-f",
+            "data",
+            "-i",
+            &url,
+        ])
+        .args(["-map", "0", "-c", "copy", "-f", "data"])
+        .arg(&to);
+    let ended = world.run("get", &mut command, LIMIT);
+    assert!(ended.status.success(), "{path}: {}", ended.err);
+    fs::read(&to).unwrap()
+}
+
 pub(crate) fn http_serves_parts(world: &World) {
     let (server, folder) = serving(world);
     remux(

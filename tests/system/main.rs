@@ -188,6 +188,11 @@ const TESTS: &[Test] = &[
         files::players_seek,
     ),
     (
+        "files::hls_has_every_packet",
+        &[FFMPEG],
+        files::hls_has_every_packet,
+    ),
+    (
         "files::http_serves_parts",
         &[FFMPEG],
         files::http_serves_parts,

@@ -1,5 +1,7 @@
-//! A part of a file as the body of an answer: one piece is read while the one before it is sent.
+//! Bodies of answers: a part of a file, of which one piece is read while the one before it is sent, and what
+//! was made of one.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::pin::Pin;
@@ -12,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::super::pages::Life;
 use crate::limits::FILE_BATCH;
-use crate::vod::Library;
+use crate::vod::{Library, Made};
 
 /// See the module.
 pub(super) struct FileBody {
@@ -85,5 +87,44 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// What was made of a file, and counts against what may be until it is sent.
+pub(super) struct MadeBody {
+    made: Made,
+    life: Life,
+}
+
+impl MadeBody {
+    pub(super) const fn new(made: Made, life: Life) -> Self {
+        Self { made, life }
+    }
+}
+
+impl Body for MadeBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    /// A piece at a time: what is handed over is not counted any more.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = &mut self.made.bytes;
+        if left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = left.split_to(left.len().min(FILE_BATCH));
+        self.life.extend();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.made.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.made.bytes.len() as u64)
     }
 }

@@ -1,7 +1,8 @@
 //! `/files`: the list of media files, a page for each, and the files themselves, in parts for who wants
-//! them so (RFC 9110 section 14).
+//! them so (RFC 9110 section 14), or as HLS.
 
 mod body;
+mod hls;
 mod range;
 
 use std::sync::Arc;
@@ -61,7 +62,13 @@ async fn one(
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let (Some(library), Ok(name)) = (library(&web), FileName::exact(&name)) else {
+    let Some(library) = library(&web) else {
+        return not_found().await.into_response();
+    };
+    if let Some((name, wanted)) = hls::asked(&name, request.uri().path()) {
+        return hls::answer(library, name, wanted, life).await;
+    }
+    let Ok(name) = FileName::exact(&name) else {
         return not_found().await.into_response();
     };
     let opened = match library.open_plain(name.clone()).await {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Frame, Links, document, escape};
+use crate::http::assets;
 use crate::vod::{FileName, Listing};
 
 /// The list.
@@ -38,15 +39,25 @@ pub(in crate::http) fn files(listing: &Listing, links: &Links) -> String {
 /// The page of one file.
 pub(in crate::http) fn file(name: &FileName, bytes: u64, links: &Links) -> String {
     let (shown, path) = (escape(name.as_str()), path(name));
+    let others = "Browsers do not play what is in this file; VLC, mpv and ffplay do.";
     let video = if name.is_for_browsers() {
         format!(
             "<video controls playsinline preload=\"metadata\" src=\"{path}\" aria-label=\"Video {shown}\"></video>\n"
         )
+    } else if assets::site().is_some() {
+        format!(
+            "<video controls playsinline data-playlist=\"{path}.m3u8\" aria-label=\"Video {shown}\"></video>\n\
+             <p class=\"note\" id=\"unplayable\" role=\"alert\" hidden>{others}</p>\n\
+             <noscript><p class=\"note\">Browsers play this file with JavaScript alone; VLC, mpv and ffplay \
+             play it without.</p></noscript>\n"
+        )
     } else {
-        "<p class=\"note\">Browsers do not play this kind of file; VLC, mpv and ffplay do.</p>\n"
-            .to_owned()
+        format!("<p class=\"note\">{others}</p>\n")
     };
-    let mut all = vec![("HTTP", links.http(&path))];
+    let mut all = vec![
+        ("HTTP", links.http(&path)),
+        ("HLS", links.http(&format!("{path}.m3u8"))),
+    ];
     // RTMP has no way to write every name in an address.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-/".contains(&b);
     if name.as_str().bytes().all(plain) {
@@ -64,7 +75,7 @@ pub(in crate::http) fn file(name: &FileName, bytes: u64, links: &Links) -> Strin
         size(bytes),
         all.iter().map(row).collect::<String>()
     );
-    document(name.as_str(), Frame::Page, &body)
+    document(name.as_str(), Frame::Player, &body)
 }
 
 /// Where a file is on this server: its name, with everything encoded that could mean something else.
@@ -130,7 +141,8 @@ mod tests {
         assert!(page.contains("rtmp://a.example/flvplayback/mp4:sub/film.mp4"));
         assert!(page.contains("5.0 GB"));
         let page = file(&name("film.flv"), 1, &Links::of_a_test());
-        assert!(!page.contains("<video"));
+        let by_script = page.contains("data-playlist=\"/files/film.flv.m3u8\"");
+        assert!(by_script == assets::site().is_some() && page.contains("VLC, mpv and ffplay"));
         assert!(page.contains("rtmp://a.example/flvplayback/film.flv"));
         let page = file(&name("two words.mp4"), 1, &Links::of_a_test());
         assert!(!page.contains("rtmp://"), "no address can say that");
