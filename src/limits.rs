@@ -375,6 +375,12 @@ pub const FILE_INDEXERS: usize = 2;
 /// Indexes of media files in memory, bytes: those in use, and others while there is room. A play of one
 /// more file is refused when those in use fill it.
 pub const MAX_FILE_INDEXES: usize = 256 << 20;
+/// Indexes of media files that are kept on a disk (`files.cache_dir`), bytes; the oldest give way.
+pub const MAX_INDEX_CACHE: u64 = 1 << 30;
+/// How many of them.
+pub const MAX_CACHED_INDEXES: usize = 10_000;
+/// One of them, bytes: that of the longest file that there may be.
+pub const MAX_KEPT_INDEX: usize = 68 << 20;
 /// Media files that cannot be played and are remembered.
 pub const MAX_BAD_FILES: usize = 1024;
 /// A viewer of a file that takes nothing, and answers nothing, for this long is closed: who pauses a film

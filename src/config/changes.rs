@@ -129,6 +129,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 ahead: _,
                 seek: _,
                 list: _,
+                cache_dir: _,
             },
         limits:
             Limits {
@@ -299,6 +300,7 @@ pub const KEYS: &[Key] = &[
         .to_owned()
     }),
     at_once("files.list", |s| s.files.list.to_string()),
+    at_once("files.cache_dir", |s| file(s.files.cache_dir.as_ref())),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),

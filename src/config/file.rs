@@ -123,6 +123,7 @@ pub(super) struct Files {
     pub(super) ahead: Option<Span>,
     pub(super) seek: Option<FileSeek>,
     pub(super) list: Option<bool>,
+    pub(super) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

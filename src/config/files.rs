@@ -8,7 +8,13 @@ use crate::limits::MAX_FILE_AHEAD;
 impl Build<'_> {
     pub(super) fn files(&mut self, file: file::Files, settings: &mut Settings) {
         if settings.role != Role::Standalone {
-            for key in ["files.folders", "files.ahead", "files.seek", "files.list"] {
+            for key in [
+                "files.folders",
+                "files.ahead",
+                "files.seek",
+                "files.list",
+                "files.cache_dir",
+            ] {
                 if self.says(key) {
                     let role = settings.role;
                     self.wrong(
@@ -24,6 +30,8 @@ impl Build<'_> {
             let folders = folders.filter(|folder| !folder.trim().is_empty());
             settings.files.folders = folders.map(|folder| self.path(folder.as_ref())).collect();
         }
+        let cache = file.cache_dir.filter(|path| !path.as_os_str().is_empty());
+        settings.files.cache_dir = cache.map(|path| self.path(&path));
         set_span(&mut settings.files.ahead, file.ahead);
         set(&mut settings.files.seek, file.seek);
         set(&mut settings.files.list, file.list);
@@ -33,6 +41,12 @@ impl Build<'_> {
 
     /// Folders that were named and are not there: they may be mounted later.
     pub(super) fn missing_folders(&self, settings: &Settings, warnings: &mut Vec<String>) {
+        if let Some(folder) = settings.files.cache_dir.as_ref().filter(|f| !f.is_dir()) {
+            let name = folder.display();
+            warnings.push(format!(
+                "files.cache_dir: {name} is no folder that can be looked into; no index is kept until it is"
+            ));
+        }
         if !self.says("files.folders") {
             return;
         }
@@ -81,6 +95,8 @@ mod tests {
         assert_eq!(settings.files.folders.len(), 2);
         assert_eq!(settings.files.seek, FileSeek::Exact);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let (settings, warnings) = with(&[("files.cache_dir", "/nonexistent/c")]).unwrap();
+        assert!(settings.files.cache_dir.is_some() && warnings[0].contains("files.cache_dir"));
         let (settings, _) = with(&[("files.folders", "[]")]).unwrap();
         assert!(settings.files.folders.is_empty());
         let (settings, _) = with(&[("applications", "[\"vod\"]")]).unwrap();

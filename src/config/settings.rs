@@ -307,6 +307,8 @@ pub struct Files {
     pub seek: FileSeek,
     /// Whether everybody who may watch is shown which there are
     pub list: bool,
+    /// Where indexes of files are kept over a restart
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// Logging.
@@ -461,6 +463,7 @@ impl Settings {
                 ahead: FILE_AHEAD,
                 seek: FileSeek::Key,
                 list: true,
+                cache_dir: None,
             },
             limits: Limits::default(),
             log: Log {

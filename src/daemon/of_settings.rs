@@ -97,6 +97,7 @@ pub(super) fn library(settings: &Settings) -> LibraryConfig {
         },
         ahead: settings.files.ahead,
         list: settings.files.list,
+        cache: settings.files.cache_dir.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ mod feed;
 mod flv;
 mod mp4;
 mod sample;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -72,6 +72,35 @@ impl Sample {
         })
     }
 
+    /// As it is in memory, whatever machine this is.
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let words = [self.time, self.low, self.word, self.tail];
+        let mut bytes = [0; 16];
+        let all = words.into_iter().flat_map(u32::to_be_bytes);
+        bytes
+            .iter_mut()
+            .zip(all)
+            .for_each(|(place, byte)| *place = byte);
+        bytes
+    }
+
+    /// `None` for what no sample is.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let mut words = bytes
+            .chunks_exact(4)
+            .map(|word| word.try_into().map(u32::from_be_bytes));
+        let mut next = || words.next()?.ok();
+        let sample = Self {
+            time: next()?,
+            low: next()?,
+            word: next()?,
+            tail: next()?,
+        };
+        let known = SIZE | VIDEO | DATA | KEY | HEADER;
+        (sample.word & !known == 0 && sample.word & (VIDEO | DATA) != VIDEO | DATA)
+            .then_some(sample)
+    }
+
     /// When it is decoded, ms from the beginning of the file.
     #[must_use]
     pub const fn time(&self) -> u32 {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::Pieces;
 use super::library::Opened;
@@ -40,6 +41,23 @@ pub enum NoPiece {
     /// It cannot be read.
     #[error("the file cannot be read: {0}")]
     Unreadable(std::io::ErrorKind),
+}
+
+/// What was made of a file. It counts against [`crate::limits::MAX_MADE_BYTES`] for as long as it lives.
+#[derive(Debug)]
+pub struct Made {
+    /// What is left of it.
+    pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Made {
+    pub(super) fn of(bytes: Bytes, room: Arc<Semaphore>) -> Result<Self, NoPiece> {
+        let kib = u32::try_from(bytes.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = room.try_acquire_many_owned(kib);
+        let room = room.map_err(|_| NoPiece::Busy)?;
+        Ok(Self { bytes, _room: room })
+    }
 }
 
 impl From<NoSegment> for NoPiece {

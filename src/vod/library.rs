@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-use super::batch;
 use super::cache::{Cache, Key};
-use super::hls::{self, NoPiece};
+use super::hls::{self, Made, NoPiece};
 use super::listing::{self, Listing};
 use super::name::FileName;
 use super::pool::Pool;
 use super::slot::Filler;
+use super::{batch, disk};
 use crate::index::{Batch, Index, IndexError, Indexer, Seek, Step};
 use crate::limits::{FILE_INDEXERS, FILE_READERS, MAX_MADE_BYTES};
 use crate::system::open_beneath;
@@ -34,6 +34,8 @@ pub struct LibraryConfig {
     pub ahead: Duration,
     /// Whether the files are listed for everybody.
     pub list: bool,
+    /// Where indexes are kept over a restart.
+    pub cache: Option<PathBuf>,
 }
 
 /// A file of which nobody looked at the content.
@@ -105,14 +107,6 @@ impl OpenError {
 /// The answer to [`Library::open`].
 pub type Answer = Result<Arc<Opened>, OpenError>;
 
-/// What was made of a file. It counts against [`MAX_MADE_BYTES`] for as long as it lives.
-#[derive(Debug)]
-pub struct Made {
-    /// What is left of it.
-    pub bytes: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Library {
@@ -143,6 +137,8 @@ struct Asker {
     facts: Metadata,
     name: FileName,
     filler: Filler<Answer>,
+    /// Of the configuration.
+    config: Arc<LibraryConfig>,
 }
 
 impl Library {
@@ -187,6 +183,7 @@ impl Library {
                         facts,
                         name,
                         filler,
+                        config,
                     }),
                     Err(error) => filler.fill(Err(error)),
                 }
@@ -247,11 +244,7 @@ impl Library {
     ) -> oneshot::Receiver<Result<Made, NoPiece>> {
         let (opened, room) = (Arc::clone(opened), Arc::clone(&self.room));
         ask(&self.readers, move || {
-            let bytes = hls::make(&opened, &wanted)?;
-            let kib = u32::try_from(bytes.len().div_ceil(1024)).unwrap_or(u32::MAX);
-            let room = room.try_acquire_many_owned(kib);
-            room.map_err(|_| NoPiece::Busy)
-                .map(|_room| Made { bytes, _room })
+            Made::of(hls::make(&opened, &wanted)?, room)
         })
     }
 
@@ -365,7 +358,15 @@ impl Known {
             done: false,
         };
         let begun = Instant::now();
-        let read = read_index(&asker.file, key.length);
+        let cache = asker.config.cache.as_deref();
+        let read = match cache.and_then(|folder| disk::get(folder, &key)) {
+            Some(kept) => Ok(kept),
+            None => read_index(&asker.file, key.length).inspect(|index| {
+                if let Some(folder) = cache {
+                    disk::put(folder, &key, index);
+                }
+            }),
+        };
         let took = begun.elapsed();
         let mut state = self.state();
         let answer = match read {
@@ -454,6 +455,7 @@ mod tests {
             seek: Seek::Key,
             ahead: Duration::from_secs(15),
             list: true,
+            cache: None,
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod cache;
+mod disk;
 mod hls;
 mod library;
 mod listing;
@@ -14,8 +15,8 @@ mod opening;
 mod pool;
 mod slot;
 
-pub use self::hls::{NoPiece, Piece as HlsPiece};
-pub use self::library::{Answer, Library, LibraryConfig, Made, OpenError, Opened, Plain};
+pub use self::hls::{Made, NoPiece, Piece as HlsPiece};
+pub use self::library::{Answer, Library, LibraryConfig, OpenError, Opened, Plain};
 pub use self::listing::Listing;
 pub use self::name::{BadName, FileName};
 pub use self::slot::{Filler, Slot, slot};
