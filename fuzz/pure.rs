@@ -21,10 +21,14 @@ pub mod hls;
 pub mod index;
 #[path = "../src/limits.rs"]
 pub mod limits;
+#[path = "../src/lua/mod.rs"]
+pub mod lua;
 #[path = "../src/media.rs"]
 pub mod media;
 #[path = "../src/mp4/mod.rs"]
 pub mod mp4;
+#[path = "../src/original/mod.rs"]
+pub mod original;
 #[path = "../src/relay/mod.rs"]
 pub mod relay;
 #[path = "../src/rtmp/mod.rs"]

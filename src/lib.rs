@@ -12,6 +12,7 @@
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
 //! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! `lua` programs with next to nothing to them, `original` what the original's configuration comes to,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
 //! **Relay** (no protocol, no sockets): [`media`] the frame, [`relay`] the bounded log of a stream,
@@ -23,7 +24,7 @@
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
-//! **Process**: [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`], and [`stress`], a
+//! **Process**: `script` files in Lua, [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`], and [`stress`], a
 //! client that is many viewers and publishers.
 
 pub mod amf;
@@ -44,13 +45,19 @@ pub mod hls;
 pub mod http;
 pub mod index;
 pub mod limits;
+#[cfg(feature = "publish")]
+pub mod lua;
 pub mod media;
 pub mod mp4;
 pub mod net;
+#[cfg(feature = "publish")]
+pub mod original;
 pub mod relay;
 pub mod rtmp;
 pub mod rtmp_client;
 pub mod rtmp_server;
+#[cfg(feature = "publish")]
+pub mod script;
 pub mod stress;
 pub mod system;
 pub mod telemetry;

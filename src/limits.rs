@@ -404,3 +404,28 @@ pub const MAX_MADE_BYTES: usize = 256 << 20;
 pub const MAX_LISTED_FILES: usize = 1000;
 /// Folders that are looked into for a list of media files.
 pub const MAX_LISTED_FOLDERS: usize = 1000;
+
+/// One file of a configuration in Lua, bytes; those that people have are some 10 KiB.
+pub const MAX_LUA_FILE: usize = 256 * 1024;
+/// Files that a configuration in Lua reads: one for each application, and a few lists.
+pub const MAX_LUA_FILES: usize = 64;
+/// Files that run each other.
+pub const MAX_LUA_DEPTH: usize = 8;
+/// Instructions of a configuration in Lua; a loader of twenty files needs some thousand.
+pub const MAX_LUA_INSTRUCTIONS: u64 = 10_000_000;
+/// Its processor time: each of its instructions may copy as much as [`MAX_LUA_MEMORY`].
+pub const MAX_LUA_TIME: Duration = Duration::from_secs(2);
+/// Its memory.
+pub const MAX_LUA_MEMORY: usize = 16 << 20;
+/// Steps of all its patterns together, which a pattern makes within one instruction.
+pub const MAX_LUA_PATTERN_STEPS: u64 = 10_000_000;
+/// Parts of a pattern that may match more than once, as in Lua 5.2 and later.
+pub const MAX_LUA_PATTERN_DEPTH: usize = 200;
+/// What it prints, bytes, to be shown when it gives up.
+pub const MAX_LUA_PRINTED: usize = 4096;
+/// Tables in each other in what it leaves behind; the original's keys lie 6 deep.
+pub const MAX_LUA_NESTING: usize = 16;
+/// Values in what it leaves behind.
+pub const MAX_LUA_VALUES: usize = 10_000;
+/// Bytes of text in what it leaves behind.
+pub const MAX_LUA_TEXT: usize = 1 << 20;

@@ -35,6 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hls", &["calendar"]),
     ("index", &["wire", "limits", "flv", "codec", "media"]),
     ("rtmp", &["wire", "limits", "amf", "codec", "flv"]),
+    ("lua", &["limits"]),
+    ("original", &["lua", "limits"]),
     // relay: frames, streams, cursors
     ("media", &["limits"]),
     ("relay", &["media", "limits"]),
@@ -72,10 +74,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("script", &["lua", "limits", "system"]),
     (
         "auth",
         &[
             "calendar",
+            "original",
+            "script",
             "rtmp",
             "amf",
             "wire",
@@ -185,6 +190,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "original",
+            "script",
             "transport",
             "cluster",
             "auth",
@@ -262,6 +269,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "calendar",
+            "original",
             "control",
             "daemon",
             "demo",
@@ -279,7 +287,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The layers without I/O, clock, log or chance.
 const PURE: &[&str] = &[
     "wire", "limits", "amf", "codec", "flv", "mp4", "hls", "index", "rtmp", "media", "relay",
-    "bridge",
+    "bridge", "lua", "original",
 ];
 
 /// What a pure module must not name, as sequences of tokens.

@@ -202,7 +202,13 @@ fn stream_keys_are_made_listed_and_revoked() {
 #[test]
 fn what_publishes_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
-    for command in ["passwd", "demo", "  key"] {
+    std::fs::write(dir.path().join("x.lua"), "configuration = {}").unwrap();
+    let (code, _, err) = said(dir.path(), &["check", "x.lua"]);
+    assert!(
+        code == Some(78) && err.contains("without publishing"),
+        "{err}"
+    );
+    for command in ["passwd", "demo", "  key", "import"] {
         let (_, help, _) = said(dir.path(), &["--help"]);
         assert!(!help.contains(command), "{command} in {help}");
     }
@@ -212,6 +218,156 @@ fn what_publishes_is_not_there() {
     );
     assert!(
         code == Some(78) && err.contains("without publishing"),
+        "{err}"
+    );
+}
+
+/// A copy of a folder of `tests/original`, to be changed.
+#[cfg(feature = "publish")]
+fn original(name: &str) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let to = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy(&path, &to);
+            } else {
+                std::fs::copy(&path, &to).unwrap();
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/original");
+    copy(&from.join(name), dir.path());
+    dir
+}
+
+#[cfg(feature = "publish")]
+#[test]
+fn the_original_s_configurations_are_imported() {
+    use std::os::unix::fs::PermissionsExt;
+
+    for (layout, users) in [("single", 2), ("debian", 1)] {
+        let dir = original(layout);
+        let (cert, key) = (dir.path().join("server.crt"), dir.path().join("server.key"));
+        let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+        std::fs::copy(tls.join("server.pem"), cert).unwrap();
+        std::fs::copy(tls.join("server.key"), key).unwrap();
+        let (code, out, err) = said(dir.path(), &["import", "crtmpserver.lua"]);
+        assert_eq!(code, Some(0), "{err}");
+        for line in [
+            "users: ",
+            "crtmpserver.toml: ",
+            "crtmpserver check crtmpserver.toml",
+        ] {
+            assert!(out.contains(line), "{out}");
+        }
+        assert!(
+            err.lines()
+                .all(|line| line.starts_with("crtmpserver: warning: ")),
+            "{err}"
+        );
+        assert!(err.contains("RTMPE"), "{err}");
+        for name in ["crtmpserver.toml", "users"] {
+            let meta = std::fs::metadata(dir.path().join(name)).unwrap();
+            assert_eq!(meta.permissions().mode() & 0o037, 0, "{name}");
+        }
+        let text = std::fs::read_to_string(dir.path().join("crtmpserver.toml")).unwrap();
+        let verifiers = std::fs::read_to_string(dir.path().join("users")).unwrap();
+        assert!(!verifiers.contains("password of ann") && !text.contains("password of ann"));
+        assert_eq!(verifiers.lines().count(), users + 1);
+        // Both come to the same.
+        let (code, out, err) = said(dir.path(), &["check", "crtmpserver.toml"]);
+        assert_eq!(code, Some(0), "{err}");
+        let summary = |out: &str, users: &str| -> Vec<String> {
+            let lines = out.lines().filter(|line| !line.starts_with("set "));
+            lines.map(|line| line.replace(users, "USERS")).collect()
+        };
+        let (code, from_lua, err) = said(dir.path(), &["check", "crtmpserver.lua"]);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(
+            from_lua.contains("crtmpserver.lua: applications."),
+            "{from_lua}"
+        );
+        let lua = if layout == "single" {
+            "users.lua"
+        } else {
+            "conf.d/users.lua"
+        };
+        assert_eq!(
+            summary(&out, "users ("),
+            summary(&from_lua, &format!("{lua} ("))
+        );
+        assert!(out.contains(&format!("users ({users})")), "{out}");
+        // What is there stays.
+        let (code, _, err) = said(dir.path(), &["import", "crtmpserver.lua"]);
+        assert!(code == Some(74) && err.contains("--force"), "{err}");
+        assert_eq!(
+            said(dir.path(), &["import", "crtmpserver.lua", "--force"]).0,
+            Some(0)
+        );
+        let other = [
+            "import",
+            "crtmpserver.lua",
+            "--output",
+            "o/c.toml",
+            "--users",
+            "o/u",
+        ];
+        assert_eq!(
+            said(dir.path(), &other).0,
+            Some(74),
+            "there is no such folder"
+        );
+        std::fs::create_dir(dir.path().join("o")).unwrap();
+        assert_eq!(said(dir.path(), &other).0, Some(0));
+        assert_eq!(said(dir.path(), &["check", "o/c.toml"]).0, Some(0));
+        assert_eq!(std::fs::read_dir(dir.path().join("o")).unwrap().count(), 2);
+    }
+}
+
+#[cfg(feature = "publish")]
+#[test]
+fn a_hostile_program_is_told_and_ends_with_78() {
+    let dir = tempfile::tempdir().unwrap();
+    for (program, wanted) in [
+        ("while true do end", "x.lua:1: it is not done after"),
+        (
+            "local s = 'x'\nwhile true do s = s .. s end",
+            "MiB of memory",
+        ),
+        (
+            "\n\nos.execute('touch ran')",
+            "x.lua:3: os.execute is not there",
+        ),
+        (
+            "io.open('/etc/shadow')",
+            "x.lua:1: io.open: /etc/shadow: lies outside",
+        ),
+        ("io.open('new', 'w')", "may only read"),
+        ("configuration = 7", "a number, not a table"),
+        ("applications = {}", "no table `configuration`"),
+        ("configuration = {", "x.lua:1: "),
+    ] {
+        std::fs::write(dir.path().join("x.lua"), program).unwrap();
+        for arguments in [&["check", "x.lua"][..], &["x.lua"], &["import", "x.lua"]] {
+            let (code, out, err) = said(dir.path(), arguments);
+            assert_eq!((code, out.as_str()), (Some(78), ""), "{program}: {err}");
+            assert!(
+                err.contains(wanted) && err.lines().count() == 1,
+                "{program}: {err}"
+            );
+        }
+    }
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing was made"
+    );
+    let (code, _, err) = said(dir.path(), &["check", "none.lua"]);
+    assert!(
+        code == Some(78) && err.contains("none.lua: cannot be read"),
         "{err}"
     );
 }

@@ -6,6 +6,8 @@ mod client;
 mod control;
 mod files;
 mod formats;
+#[cfg(feature = "publish")]
+mod lua;
 mod packager;
 mod sessions;
 mod values;
@@ -28,6 +30,8 @@ pub const TARGETS: &[Target] = &[
     ("client_session", client::client_bytes),
     ("packager", packager::packager),
     ("index", files::index),
+    #[cfg(feature = "publish")]
+    ("lua", lua::program),
 ];
 
 /// Runs the target called `name`.

@@ -43,4 +43,4 @@ pub use policy::{
 #[cfg(feature = "publish")]
 pub use stream_keys::{StreamKey, StreamKeys};
 #[cfg(feature = "publish")]
-pub use users::{Users, UsersError};
+pub use users::{Users, UsersError, read_logins};

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::files::read_private;
 use super::users::{ANYONE, SALT_BYTES, Users, check_user, name_of, salt_text};
 use super::{FileError, edit};
+use crate::original::Login;
 use crate::rtmp::adobe;
 
 /// Fewest characters of a password; what is shorter is guessed off line in no time.
@@ -44,6 +45,31 @@ pub fn set(path: &Path, user: &str, password: &str) -> Result<Done, FileError> {
         lines.push(line);
         (lines, if found { Done::Changed } else { Done::Added })
     })
+}
+
+/// A whole file of users, and what is wrong with some of them. A password that is too short is one all the
+/// same: it was chosen elsewhere.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn file_of(logins: &[Login]) -> Result<(String, Vec<String>), String> {
+    let mut text = format!("{ANYONE}:adobe1:{}:\n", salt_text(random()?));
+    let mut warnings = Vec::new();
+    for Login { name, password } in logins {
+        if let Err(why) = check_user(name) {
+            warnings.push(format!("the user {name:?} is left out: {why}"));
+            continue;
+        }
+        if let Err(why) = check_password(password) {
+            warnings.push(format!(
+                "the password of {name} is taken as it is, but {why}"
+            ));
+        }
+        let salt = salt_text(random()?);
+        let verifier = adobe::verifier(name, &salt, password);
+        text += &format!("{name}:adobe1:{salt}:{verifier}\n");
+    }
+    Ok((text, warnings))
 }
 
 /// Takes a user out.
@@ -195,6 +221,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "nonsense\n");
         assert!(set(&dir.path().join("none/users"), "ann", "password").is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn users_of_the_original_become_lines() {
+        let login = |name: &str, password: &str| Login {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
+        let logins = [
+            login("ann", "short"),
+            login("b c", "long enough"),
+            login("bob", "long enough"),
+        ];
+        let (text, warnings) = file_of(&logins).unwrap();
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(!text.contains("short") && !warnings.concat().contains("short\""));
+        let users = Users::parse(&text).ok().unwrap();
+        assert_eq!((users.len(), text.lines().count()), (2, 3));
+        let (ann, real) = users.credentials("ann");
+        assert!(real && ann.verifier == adobe::verifier("ann", &ann.salt, "short"));
     }
 
     #[test]

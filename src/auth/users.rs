@@ -5,9 +5,13 @@
 //!
 //! The line of the user `*` holds the key from which the salts of users that do not exist are made,
 //! so that these stay the same over restarts as real ones do.
+//!
+//! A file of the original, `users.lua`, has passwords in the clear. Verifiers are made of them in memory, with
+//! salts that hold as long as the process.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -16,7 +20,9 @@ use sha2::{Digest, Sha256};
 
 use super::files::{FileError, Stamp, read_private};
 use crate::limits::MAX_USER;
+use crate::original::{self, Login};
 use crate::rtmp::adobe;
+use crate::script;
 
 /// The name of the line that holds the key of made-up salts.
 pub(super) const ANYONE: &str = "*";
@@ -55,11 +61,48 @@ impl Users {
 
     pub(super) fn read_stamped(path: &Path) -> Result<(Self, Option<String>, Stamp), FileError> {
         let file = read_private(path)?;
+        if script::is_lua(path) {
+            let (users, mut warnings) = Self::of_lua(path)?;
+            warnings.extend(file.warning);
+            let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+            return Ok((users, warning, file.stamp));
+        }
         let users = Self::parse(&file.text).map_err(|errors| {
             let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
             FileError::new(path, all.join("; "))
         })?;
         Ok((users, file.warning, file.stamp))
+    }
+
+    /// Runs a file of the original; what is wrong with some of its users are warnings.
+    fn of_lua(path: &Path) -> Result<(Self, Vec<String>), FileError> {
+        let fail = |message: String| FileError::new(path, message);
+        let (logins, mut warnings) = read_logins(path)?;
+        static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+        let salt_key = match KEY.get() {
+            Some(key) => *key,
+            None => {
+                let key = crate::system::random();
+                let key =
+                    key.map_err(|e| fail(format!("the system gives no random bytes: {e}")))?;
+                *KEY.get_or_init(|| key)
+            }
+        };
+        let mut users = Self {
+            by_name: HashMap::new(),
+            salt_key,
+        };
+        for Login { name, password } in logins {
+            if let Err(why) = check_user(&name) {
+                warnings.push(format!("{}: users.{name}: {why}", path.display()));
+                continue;
+            }
+            // The salt that it would have if there were no such user.
+            let salt = users.made_up(&name).salt;
+            let verifier = adobe::verifier(&name, &salt, &password);
+            users.by_name.insert(name, Credentials { salt, verifier });
+        }
+        Ok((users, warnings))
     }
 
     /// Reads the text of a users file.
@@ -162,6 +205,30 @@ impl Users {
     }
 }
 
+/// The users of a file of the original, and what is wrong with some of it.
+///
+/// # Errors
+/// It cannot be read, or has no table of users.
+pub fn read_logins(path: &Path) -> Result<(Vec<Login>, Vec<String>), FileError> {
+    let fail = |message: String| FileError::new(path, message);
+    let outcome = script::run(path, &["users"]).map_err(|e| {
+        let place = path.display().to_string();
+        // The error names the file by itself.
+        let line = e
+            .place
+            .strip_prefix(&place)
+            .map(|rest| rest.trim_start_matches(':'));
+        match line {
+            Some("") => fail(e.message),
+            Some(line) => fail(format!("line {line}: {}", e.message)),
+            None => fail(e.to_string()),
+        }
+    })?;
+    let (logins, wrong) = original::logins(outcome.globals.get("users")).map_err(fail)?;
+    let named = |what: String| format!("{}: {what}", path.display());
+    Ok((logins, wrong.into_iter().map(named).collect()))
+}
+
 /// Random bytes of a salt; 16 characters in the file.
 pub(super) const SALT_BYTES: usize = 12;
 
@@ -257,6 +324,34 @@ mod tests {
             (ann.salt.as_str(), ann.verifier),
             ("s1", adobe::verifier("ann", "s1", "a"))
         );
+    }
+
+    #[test]
+    fn users_of_the_original_log_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.lua");
+        let write = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        write("users = { ann = 'secret', ['bob'] = \"more secret\" }\nrealms = {}\n");
+        let (users, warning) = Users::read(&path).ok().unwrap();
+        assert_eq!((users.len(), warning), (2, None));
+        let (ann, real) = users.credentials("ann");
+        assert!(real && ann.verifier == adobe::verifier("ann", &ann.salt, "secret"));
+        let (again, _) = Users::read(&path).ok().unwrap();
+        assert!(users.is_same(&again), "read again it is the same");
+        write("users = { ann = 'secret', ['c d'] = 'x', eve = 7 }");
+        let (users, warning) = Users::read(&path).ok().unwrap();
+        let warning = warning.unwrap();
+        assert_eq!(users.len(), 1);
+        assert!(warning.contains("users.c d: ") && warning.contains("users.eve: is a number"));
+        for bad in ["x = 1", "users = 'ann'", "users = {", "\nos.execute('x')"] {
+            write(bad);
+            let error = Users::read(&path).err().unwrap();
+            assert!(!error.message.contains(path.to_str().unwrap()), "{error}");
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The command line.
 //!
 //! `crtmpserver [--uid=USER] [FILE]` runs the server, `check` tells what is wrong with a configuration,
-//! `passwd`, `key` and `secret` make the files that hold users, stream keys and the mirrors' secret, `status`
+//! `import` makes one of the original's, `passwd`, `key` and `secret` make the files that hold users, stream keys and the mirrors' secret, `status`
 //! and `ctl` look into a running server, `stress` loads one, `demo` shows it all. Exit codes are those of sysexits.
 
 mod asking;
 mod check;
 mod ctl;
 mod drain;
+#[cfg(feature = "publish")]
+mod import;
 #[cfg(feature = "publish")]
 mod key;
 mod output;
@@ -73,7 +75,7 @@ struct ProcessArgs {
 /// Where the settings come from.
 #[derive(Debug, Default, Args)]
 struct SettingsArgs {
-    /// Configuration (TOML); without it, built-in defaults: a standalone server on 1935 and 8080
+    /// Configuration (TOML, or the original's in Lua); without it, built-in defaults: a standalone server on 1935 and 8080
     file: Option<PathBuf>,
     /// What this server is: standalone, master or mirror
     #[arg(long)]
@@ -107,6 +109,9 @@ struct SettingsArgs {
 enum Command {
     /// Say what is wrong with a configuration, where, and what would be right
     Check(SettingsArgs),
+    /// Make a configuration and a file of users of those of the original, crtmpserver.lua
+    #[cfg(feature = "publish")]
+    Import(import::ImportArgs),
     /// Give a publisher a password, or take a publisher out
     #[cfg(feature = "publish")]
     Passwd(passwd::PasswdArgs),
@@ -150,6 +155,8 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => run(&cli.settings, cli.process),
         Some(Command::Check(args)) => check::run(&args),
+        #[cfg(feature = "publish")]
+        Some(Command::Import(args)) => import::run(&args),
         #[cfg(feature = "publish")]
         Some(Command::Passwd(args)) => passwd::run(&args),
         #[cfg(feature = "publish")]

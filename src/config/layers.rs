@@ -40,6 +40,8 @@ impl Provider for Layer {
 pub(super) struct Layers {
     figment: Figment,
     texts: BTreeMap<PathBuf, String>,
+    /// Which keys of an original's file said each of ours.
+    translated: BTreeMap<String, String>,
     /// What is there in vain.
     pub(super) warnings: Vec<String>,
 }
@@ -50,11 +52,17 @@ impl Layers {
         let mut layers = Self {
             figment: Figment::new(),
             texts: BTreeMap::new(),
+            translated: BTreeMap::new(),
             warnings: Vec::new(),
         };
         let mut problems = Vec::new();
         if let Some(main) = &sources.file {
-            let mut files = vec![main.clone()];
+            let mut files = Vec::new();
+            if is_lua(main) {
+                problems.extend(layers.read_original(main).err());
+            } else {
+                files.push(main.clone());
+            }
             match beside(main) {
                 Ok(more) => files.extend(more),
                 Err(problem) => problems.push(problem),
@@ -111,6 +119,36 @@ impl Layers {
         } else {
             Err(problems)
         }
+    }
+
+    /// A file of the original is a layer as any other.
+    #[cfg(feature = "publish")]
+    fn read_original(&mut self, path: &Path) -> Result<(), Problem> {
+        let original = super::Original::read(path)?;
+        let (values, translated) = original.layer();
+        let place = path.display();
+        let warnings = original.translation.warnings();
+        self.warnings
+            .extend(warnings.map(|warning| format!("{place}: {warning}")));
+        self.translated = translated;
+        self.put(Layer {
+            name: place.to_string(),
+            file: Some(path.to_owned()),
+            values,
+        });
+        Ok(())
+    }
+
+    #[cfg(not(feature = "publish"))]
+    #[expect(clippy::unused_self, reason = "the other one has a use for it")]
+    fn read_original(&mut self, path: &Path) -> Result<(), Problem> {
+        Err(Problem {
+            place: path.display().to_string(),
+            key: String::new(),
+            message:
+                "is of a server that takes publishers; this program was built without publishing"
+                    .to_owned(),
+        })
     }
 
     fn put(&mut self, layer: Layer) {
@@ -180,6 +218,15 @@ impl Layers {
         keys.into_iter().map(placed).collect()
     }
 
+    /// What of an original's file said a key, or the table that it is in.
+    fn said_so(&self, key: &str) -> Option<&str> {
+        let of_table = || self.translated.get(key.rsplit_once('.')?.0);
+        self.translated
+            .get(key)
+            .or_else(of_table)
+            .map(String::as_str)
+    }
+
     fn place(&self, key: &str) -> String {
         // A key inside a list has no place of its own.
         let mut key = key;
@@ -193,11 +240,20 @@ impl Layers {
         match &metadata.source {
             Some(Source::File(path)) => match self.texts.get(path).and_then(|t| line_of(t, key)) {
                 Some(line) => format!("{}:{line}", path.display()),
-                None => path.display().to_string(),
+                None => match self.said_so(key).filter(|_| is_lua(path)) {
+                    Some(from) => format!("{}: {from}", path.display()),
+                    None => path.display().to_string(),
+                },
             },
             _ => metadata.name.to_string(),
         }
     }
+}
+
+/// Whether it is a file of the original, by its name.
+fn is_lua(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("lua"))
 }
 
 /// `conf.d/*.toml` beside a file, by name.

@@ -3,7 +3,8 @@
 //! Each layer replaces single keys of the one before it:
 //!
 //! 1. the built-in defaults, [`Settings::for_role`];
-//! 2. the TOML file that is the one positional argument;
+//! 2. the TOML file that is the one positional argument, or a file of the original, `FILE.lua`
+//!    (`docs/from-crtmpserver.md`);
 //! 3. `conf.d/*.toml` beside that file, in the order of their names;
 //! 4. systemd's credentials ([`credentials`]), where there are any;
 //! 5. the environment: `CRTMPSERVER_` and the key in capitals, two underscores for a dot
@@ -22,6 +23,8 @@ mod file;
 mod files;
 mod hls;
 mod layers;
+#[cfg(feature = "publish")]
+mod lua;
 mod problem;
 mod public;
 mod publish;
@@ -35,6 +38,8 @@ use std::path::PathBuf;
 use crate::limits::MAX_CONFIG_PROBLEMS;
 
 pub use changes::{Change, Effect, KEYS, Key, changes};
+#[cfg(feature = "publish")]
+pub use lua::Original;
 pub use problem::Problem;
 pub use publish::Holders;
 pub use settings::{

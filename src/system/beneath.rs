@@ -3,7 +3,7 @@
 //! look and the opening leads elsewhere.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
@@ -40,6 +40,25 @@ pub fn open_beneath(folder: &Path, name: &Path) -> io::Result<File> {
         Errno::ENOTCAPABLE => io::ErrorKind::NotFound.into(),
         error => error.into(),
     })
+}
+
+/// Reads a regular file of at most `most` bytes that lies in `folder`.
+///
+/// # Errors
+/// As [`open_beneath`]; it is something else, or larger.
+pub fn read_beneath(folder: &Path, name: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let file = open_beneath(folder, name)?;
+    if !file.metadata()?.is_file() {
+        return Err(wrong("it is not a regular file".to_owned()));
+    }
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(wrong(format!("it is larger than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Goes there part by part, and follows no link at all.
@@ -112,6 +131,18 @@ mod tests {
         assert_eq!(opened("inside").unwrap(), "b");
         let gone = open_beneath(&dir.path().join("gone"), Path::new("a"));
         assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_read_is_a_file_and_no_larger() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("a"), "12345").unwrap();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        let read = |name: &str, most| read_beneath(dir.path(), Path::new(name), most);
+        assert_eq!(read("a", 5).unwrap(), b"12345");
+        assert!(read("a", 4).is_err() && read("sub", 5).is_err() && read("pipe", 5).is_err());
+        assert_eq!(read("b", 5).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -24,7 +24,7 @@ compile_error!("give this system a file like src/system/freebsd.rs");
 
 pub use access::how_to_open;
 #[cfg(feature = "publish")]
-pub use beneath::open_beneath;
+pub use beneath::{open_beneath, read_beneath};
 pub use clock::{monotonic_us, thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
 pub use disk::is_full;

@@ -73,6 +73,21 @@ impl Server {
         }
     }
 
+    /// Starts a server with a file that has these ports, and waits until it is ready.
+    pub(crate) fn start_file(world: &World, name: &str, file: &Path, rtmp: u16, http: u16) -> Self {
+        let server = Self {
+            process: run(world, name, &binary(), file),
+            rtmp,
+            http,
+            listen: String::new(),
+            name: name.to_owned(),
+            binary: binary(),
+            file: file.to_owned(),
+        };
+        server.wait_ready();
+        server
+    }
+
     /// Waits until `/healthz` says ready.
     pub(crate) fn wait_ready(&self) {
         wait_for(&format!("{} is ready", self.name), || {

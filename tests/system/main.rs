@@ -22,6 +22,7 @@ mod keys;
 mod login;
 mod media;
 mod network;
+mod original;
 mod process;
 mod programs;
 mod reload;
@@ -96,6 +97,11 @@ const TESTS: &[Test] = &[
         "process::the_demo_runs_by_itself",
         &[FFMPEG],
         process::the_demo_runs_by_itself,
+    ),
+    (
+        "original::debians_folder_serves_with_its_users",
+        &[FFMPEG],
+        original::debians_folder_serves_with_its_users,
     ),
     (
         "login::ffmpeg_with_the_right_password",

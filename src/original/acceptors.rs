@@ -1,0 +1,152 @@
+//! Acceptors: where the server listens, and for what.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::rules::{ACCEPTOR, PROTOCOLS, Way};
+use super::writer::{Scope, Writer};
+use super::{Item, applications};
+use crate::lua::{Table, Value};
+
+/// `acceptors`
+pub(super) fn acceptors(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Scope) {
+    for (place, acceptor) in writer.each(value, at) {
+        accept(writer, acceptor, &place, scope);
+    }
+}
+
+fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
+    let Some(protocol) = acceptor.text("protocol") else {
+        return writer.without(at, "has no protocol: left out");
+    };
+    let known = PROTOCOLS.iter().find(|(name, _)| *name == protocol);
+    let key = match known.map(|(_, way)| way) {
+        None => {
+            return writer.without(
+                at,
+                format!(
+                    "{protocol:?} is no protocol of an acceptor; the original left it out as well"
+                ),
+            );
+        }
+        Some(Way::Nothing(why)) => return writer.without(at, format!("{protocol}: {why}")),
+        Some(Way::Instead(key, why)) => {
+            writer.without(at, *why);
+            key
+        }
+        Some(Way::Listen(key)) => key,
+    };
+    let Some(address) = address(writer, acceptor, at) else {
+        return;
+    };
+    if let Some((_, other)) = writer.taken.iter().find(|(taken, _)| *taken == address) {
+        let text = format!("{address} is taken by {other} already: left out");
+        return writer.without(at, text);
+    }
+    writer.taken.push((address, key));
+    writer.add(key, &address.to_string(), at);
+    if protocol == "inboundRtmp" && scope.application != "appselector" {
+        writer.otherwise(
+            at,
+            format!(
+                "there whoever connected was given to {name}, whatever application it named; here it names {name} or one of its aliases",
+                name = scope.application
+            ),
+        );
+    }
+    writer.walk(acceptor, ACCEPTOR, at, scope);
+}
+
+fn address(writer: &mut Writer<'_>, acceptor: &Table, at: &str) -> Option<SocketAddr> {
+    let ip = match acceptor.get("ip") {
+        Some(Value::Text(ip)) => ip.parse::<IpAddr>().ok(),
+        _ => None,
+    };
+    let port = match acceptor.get("port") {
+        Some(Value::Number(port)) => port_of(*port),
+        Some(Value::Text(port)) => port.parse().ok().filter(|port| *port != 0),
+        _ => None,
+    };
+    if ip.is_none() {
+        writer.without(at, "has no numeric address in `ip`: left out");
+    }
+    if port.is_none() {
+        writer.without(at, "has no port from 1 to 65535: left out");
+    }
+    Some(SocketAddr::new(ip?, port?))
+}
+
+fn port_of(number: f64) -> Option<u16> {
+    let is_port = (1.0..=65535.0).contains(&number) && number.fract() == 0.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "looked at just before"
+    )]
+    is_port.then_some(number as u16)
+}
+
+/// `sslKey`
+pub(super) fn key(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Scope) {
+    file(writer, "tls.key", value, at, scope);
+}
+
+/// `sslCert`
+pub(super) fn certificate(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Scope) {
+    file(writer, "tls.certificate", value, at, scope);
+}
+
+fn file(writer: &mut Writer<'_>, key: &'static str, value: &Value, at: &str, scope: &Scope) {
+    match value {
+        Value::Text(path) if path.is_empty() => {}
+        Value::Text(path) => writer.set(key, Item::File(applications::places(path, scope)), at),
+        other => writer.wrong(at, other, "the name of a file"),
+    }
+}
+
+/// HTTP is where RTMP is, when nothing said so; and what no key of the original names.
+pub(super) fn finish(writer: &mut Writer<'_>) {
+    const HTTP: u16 = 8080;
+    let rtmp: Vec<SocketAddr> = (writer.taken.iter())
+        .filter(|(_, key)| *key == "listen.rtmp")
+        .map(|(address, _)| *address)
+        .collect();
+    if rtmp.is_empty() && !writer.taken.is_empty() {
+        writer.set("listen.rtmp", Item::List(Vec::new()), "acceptors");
+    }
+    if !rtmp.is_empty() {
+        writer.without(
+            "inboundRtmp",
+            "RTMPE, which the original took on the same port, and shared objects are not here; rtmps:// and HTTPS are (docs/tls.md)",
+        );
+    }
+    if writer.taken.is_empty() || writer.find("listen.http").is_some() {
+        return;
+    }
+    let is_taken = writer
+        .taken
+        .iter()
+        .any(|(address, _)| address.port() == HTTP);
+    if is_taken {
+        writer.set("listen.http", Item::List(Vec::new()), "acceptors");
+        return writer.otherwise(
+            "acceptors",
+            "HTTP (pages, HTTP-FLV, HLS) has no port, as 8080 is taken: name one in listen.http",
+        );
+    }
+    let mut all: Vec<IpAddr> = rtmp.iter().map(SocketAddr::ip).collect();
+    if all.is_empty() {
+        all.extend(writer.taken.iter().map(|(address, _)| address.ip()));
+    }
+    // What listens everywhere leaves no room beside it.
+    if let Some(everywhere) = all.iter().find(|ip| ip.is_unspecified()).copied() {
+        all = vec![everywhere];
+    }
+    for ip in all {
+        let address = SocketAddr::new(ip, HTTP).to_string();
+        writer.add("listen.http", &address, "acceptors");
+    }
+    writer.otherwise(
+        "acceptors",
+        "HTTP answers on port 8080, on the addresses of RTMP: pages, HTTP-FLV, HLS (listen.http)",
+    );
+}

@@ -1,0 +1,4 @@
+users =
+{
+	ann = "password of ann",
+}

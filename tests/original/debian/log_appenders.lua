@@ -1,0 +1,9 @@
+logAppenders =
+{
+	{
+		name = "file appender",
+		type = "file",
+		level = 3,
+		fileName = "/var/log/crtmpserver/crtmpserver.log"
+	}
+}

@@ -1,0 +1,14 @@
+users=
+{
+	ann="password of ann",
+	bob="bob",
+}
+
+realms=
+{
+	{
+		name="Cameras",
+		method="Digest",
+		users={ "ann" },
+	},
+}
