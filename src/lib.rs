@@ -5,7 +5,7 @@
 //! has the reasons. `tests/architecture.rs` fails when a module uses what its layer may not.
 //!
 //! ```text
-//! cli -> daemon -> { rtmp_server  http  edge } -> net, vod -> bridge, relay -> media
+//! cli -> daemon -> { rtmp_server  http  edge } -> net, vod, record -> bridge, relay -> media
 //!                                                       bridge -> rtmp, flv, mp4, hls, amf, codec -> wire
 //! ```
 //!
@@ -20,7 +20,7 @@
 //!
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
-//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`rtmp_server`],
+//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`record`] recordings, [`rtmp_server`],
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
@@ -52,6 +52,7 @@ pub mod mp4;
 pub mod net;
 #[cfg(feature = "publish")]
 pub mod original;
+pub mod record;
 pub mod relay;
 pub mod rtmp;
 pub mod rtmp_client;

@@ -429,3 +429,29 @@ pub const MAX_LUA_NESTING: usize = 16;
 pub const MAX_LUA_VALUES: usize = 10_000;
 /// Bytes of text in what it leaves behind.
 pub const MAX_LUA_TEXT: usize = 1 << 20;
+/// Recordings at once; each has a thread, which sleeps but for a moment now and then.
+pub const MAX_RECORDINGS: usize = 1024;
+/// A pattern for the names of recordings, bytes.
+pub const MAX_RECORDING_NAME: usize = 255;
+/// A part of the path of a recording, bytes, before a number and the extension: a file system takes 255.
+pub const MAX_RECORDING_PART: usize = 230;
+/// Numbers that are tried for a recording whose name is taken.
+pub const MAX_RECORDING_NUMBER: u32 = 9_999;
+/// Media that is collected for one fragment of a recording, bytes: a quarter of a second at 128 Mbit/s.
+pub const MAX_RECORDED_FRAGMENT: usize = 4 << 20;
+/// Bytes that are written to a recording at once.
+pub const RECORDING_WRITE: usize = 1 << 20;
+/// How often a recording is written: what is lost when the process is killed.
+pub const RECORDING_TURN: Duration = Duration::from_millis(150);
+/// How often a recording is made safe from a loss of power.
+pub const RECORDING_SYNC: Duration = Duration::from_millis(600);
+/// A recording of the rule that failed is tried again after this long.
+pub const RECORDING_RETRY: Duration = Duration::from_secs(10);
+/// How long recordings may take to end when the server does.
+pub const RECORDING_END: Duration = Duration::from_secs(5);
+/// The longest file of a recording: FLV counts milliseconds in 31 bits, MP4 has four fragments a second.
+pub const MAX_RECORDING_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// What must be left on the disk for a recording to go on, bytes.
+pub const RECORDING_FREE: u64 = 1 << 30;
+/// Recordings whose end nobody saw that are mended at one start.
+pub const MAX_UNFINISHED: usize = 10_000;

@@ -91,6 +91,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "record",
+        &[
+            "index",
+            "bridge",
+            "relay",
+            "media",
+            "flv",
+            "calendar",
+            "wire",
+            "limits",
+            "system",
+            "telemetry",
+        ],
+    ),
+    (
         "vod",
         &[
             "hls",
@@ -108,6 +123,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "rtmp_server",
         &[
+            "record",
             "transport",
             "cluster",
             "vod",
@@ -174,6 +190,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "record",
             "cluster",
             "net",
             "relay",
@@ -192,6 +209,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "original",
             "script",
+            "record",
+            "bridge",
             "transport",
             "cluster",
             "auth",
@@ -244,6 +263,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "record",
             "transport",
             "cluster",
             "vod",

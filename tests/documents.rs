@@ -247,6 +247,7 @@ fn the_metrics_are_those_of_the_program() {
     metrics.refused("test");
     metrics.sent_elsewhere("test");
     metrics.traffic(Protocol::Rtmp).closed("test");
+    metrics.recordings.failed("test");
     let page = metrics.render();
     let mut given: Vec<&str> = page
         .lines()

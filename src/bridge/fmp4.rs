@@ -50,10 +50,24 @@ impl From<Unsupported> for NoSegment {
 
 /// A decoder's configuration as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Configuration {
-    codec: FourCc,
-    record: Bytes,
+pub(super) struct Configuration {
+    pub(super) codec: FourCc,
+    pub(super) record: Bytes,
     description: Option<Description>,
+}
+
+impl Configuration {
+    /// What a header says; `None` when it is none of track 0.
+    pub(super) fn of(frame: &Frame) -> Option<Self> {
+        match codec::body(frame.kind, &frame.payload)? {
+            Body::Configuration(codec, record) => Some(Self {
+                codec,
+                record,
+                description: codec::describe(frame.kind, &frame.payload),
+            }),
+            Body::Media { .. } => None,
+        }
+    }
 }
 
 /// A frame without its wrapping.
@@ -132,17 +146,9 @@ pub struct Packager {
 impl Packager {
     /// A header that was in force before the first entry.
     pub fn header(&mut self, frame: &Frame) {
-        let configuration = |frame: &Frame| match codec::body(frame.kind, &frame.payload)? {
-            Body::Configuration(codec, record) => Some(Configuration {
-                codec,
-                record,
-                description: codec::describe(frame.kind, &frame.payload),
-            }),
-            Body::Media { .. } => None,
-        };
         match frame.role {
-            Role::Header(Slot::VideoSequence(0)) => self.video = configuration(frame),
-            Role::Header(Slot::AudioSequence(0)) => self.audio = configuration(frame),
+            Role::Header(Slot::VideoSequence(0)) => self.video = Configuration::of(frame),
+            Role::Header(Slot::AudioSequence(0)) => self.audio = Configuration::of(frame),
             _ => {}
         }
     }
@@ -371,7 +377,7 @@ impl Packager {
     }
 }
 
-fn video_entry(video: &Configuration) -> Result<Entry, NoSegment> {
+pub(super) fn video_entry(video: &Configuration) -> Result<Entry, NoSegment> {
     let size = match video.description {
         Some(Description::Video { size, .. }) => size,
         _ => None,
@@ -388,11 +394,11 @@ fn video_entry(video: &Configuration) -> Result<Entry, NoSegment> {
 }
 
 /// Audio that cannot be packaged is left out: pictures without sound are better than none.
-fn is_supported_audio(audio: &Configuration) -> bool {
+pub(super) fn is_supported_audio(audio: &Configuration) -> bool {
     audio_entry(audio).is_some() && clock_rate(audio).is_some()
 }
 
-fn audio_entry(audio: &Configuration) -> Option<Entry> {
+pub(super) fn audio_entry(audio: &Configuration) -> Option<Entry> {
     match (&audio.codec.0, audio.description) {
         (
             b"mp4a",
@@ -407,6 +413,6 @@ fn audio_entry(audio: &Configuration) -> Option<Entry> {
     }
 }
 
-fn clock_rate(audio: &Configuration) -> Option<u32> {
+pub(super) fn clock_rate(audio: &Configuration) -> Option<u32> {
     AudioClock::of(audio.codec, &audio.record).map(AudioClock::rate)
 }

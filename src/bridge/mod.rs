@@ -7,6 +7,7 @@
 mod fmp4;
 mod following;
 mod notice;
+pub mod recording;
 mod render;
 #[cfg(test)]
 mod tests;

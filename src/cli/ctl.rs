@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
+use super::recordings::{self, RecordArgs};
 use super::{drain, output, status, tables};
 use crate::config::Span;
 use crate::control::Unreachable;
@@ -63,6 +64,10 @@ enum Verb {
         #[arg(long, value_name = "PID")]
         main_pid: Option<u32>,
     },
+    /// What is recorded: by whom, since when, into which file
+    Recordings,
+    /// Record a stream from now on, or end its recording
+    Record(RecordArgs),
     /// What is wrong, if anything; the exit code is 1 then
     Health,
     /// The version of the server that runs
@@ -123,6 +128,8 @@ fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
         Verb::Drain { .. } => asking.ask(&Request::new("drain")),
         Verb::Undrain => asking.ask(&Request::new("undrain")),
         Verb::Reload { .. } => asking.ask(&Request::new("reload")),
+        Verb::Recordings => asking.ask(&Request::new("recordings")),
+        Verb::Record(record) => asking.ask(&record.request()),
         Verb::Health => asking.ask(&Request::new("health")),
         Verb::Version => asking.ask(&Request::new("version")),
     }
@@ -191,6 +198,9 @@ fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
             [] => vec!["read again; nothing has changed".to_owned()],
             changes => changes.to_vec(),
         },
+        Verb::Recordings | Verb::Record(_) => {
+            recordings::table(answer.recordings.as_deref().unwrap_or_default(), now)
+        }
         Verb::Health => answer.health.iter().flat_map(tables::health).collect(),
         Verb::Version => {
             let program = answer.program.clone().unwrap_or_default();

@@ -15,6 +15,7 @@ mod key;
 mod output;
 #[cfg(feature = "publish")]
 mod passwd;
+mod recordings;
 mod secret;
 mod status;
 mod stress;

@@ -9,7 +9,7 @@ use crate::telemetry::words::count;
 
 /// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Align {
+pub(super) enum Align {
     Left,
     Right,
 }
@@ -19,24 +19,24 @@ use Align::{Left, Right};
 const GAP: &str = "  ";
 
 /// A table with a heading; a row may have a line below it.
-struct Table {
+pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<(Vec<String>, Option<String>)>,
 }
 
 impl Table {
-    fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
         }
     }
 
-    fn row(&mut self, cells: Vec<String>, below: Option<String>) {
+    pub(super) fn row(&mut self, cells: Vec<String>, below: Option<String>) {
         self.rows.push((cells, below));
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let width = |text: &str| text.chars().count();
         let mut widths: Vec<usize> = self.columns.iter().map(|(name, _)| width(name)).collect();
         for (cells, _) in &self.rows {
@@ -376,17 +376,17 @@ pub(super) fn kicked(kicked: &Kicked) -> String {
 }
 
 /// Text that may come from a peer.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     Escaped(text).to_string()
 }
 
 /// What the server says itself, and may have what a peer said in it.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     Sentence(text).to_string()
 }
 
 /// `5s`, `12m5s`, `3h12m`, `4d3h`.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
@@ -400,7 +400,7 @@ fn span(ms: u64) -> String {
 
 /// `812 B`, `1.2 MB`.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} B");
     }

@@ -57,7 +57,7 @@ impl<'a> Build<'a> {
         settings.cluster = self.cluster(file.cluster, role);
         self.relay(&file.relay, &mut settings);
         self.hls(&file.hls, &mut settings);
-        self.files(file.files, &mut settings);
+        self.files(file.files, file.record, &mut settings);
         self.limits(&file.limits, &mut settings.limits);
         let most = |given: Option<Most>| given.and_then(|most| most.0);
         settings.limits.max_viewers = most(file.limits.max_viewers);

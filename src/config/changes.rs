@@ -9,6 +9,7 @@ use super::settings::{
 use super::tls::Tls;
 use super::value::{Size, Span};
 use crate::limits::Limits;
+use crate::record::RecordConfig;
 
 /// When a key that was changed takes effect without a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 list: _,
                 cache_dir: _,
             },
+        record,
         limits:
             Limits {
                 max_connections: _,
@@ -166,7 +168,23 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
         streams: _,
     }) = &new.mirror
     {}
+    no_more(record);
     KEYS.iter().filter_map(|key| key.change(old, new)).collect()
+}
+
+/// A setting of recordings that is added is not forgotten below.
+const fn no_more(record: &RecordConfig) {
+    let RecordConfig {
+        streams: _,
+        publishers: _,
+        replace: _,
+        folder: _,
+        format: _,
+        name: _,
+        length: _,
+        size: _,
+        min_free: _,
+    } = record;
 }
 
 impl Key {
@@ -301,6 +319,21 @@ pub const KEYS: &[Key] = &[
     }),
     at_once("files.list", |s| s.files.list.to_string()),
     at_once("files.cache_dir", |s| file(s.files.cache_dir.as_ref())),
+    at_once("record.streams", |s| list(&s.record.streams)),
+    for_new("record.publishers", |s| s.record.publishers.to_string()),
+    for_new("record.replace", |s| s.record.replace.to_string()),
+    at_once("record.folder", |s| s.record.folder.display().to_string()),
+    at_once("record.format", |s| s.record.format.as_str().to_owned()),
+    at_once("record.name", |s| s.record.name.to_string()),
+    at_once("record.length", |s| {
+        let length = s.record.length.map(|d| Span(d).to_string());
+        length.unwrap_or_else(|| "unlimited".to_owned())
+    }),
+    at_once("record.size", |s| {
+        let size = s.record.size.map(|n| Size(n).to_string());
+        size.unwrap_or_else(|| "unlimited".to_owned())
+    }),
+    at_once("record.min_free", |s| Size(s.record.min_free).to_string()),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::record::Container;
 #[cfg(feature = "publish")]
 use super::settings::Takeover;
 use super::settings::{FileSeek, Join, LogFormat, Role};
-use super::value::{Grace, List, Merge, Metadata, Most, Size, Span, Threads};
+use super::value::{Grace, List, MaxSize, Merge, Metadata, Most, Size, Span, Threads};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -30,6 +31,7 @@ pub(super) struct File {
     pub(super) relay: Relay,
     pub(super) hls: Hls,
     pub(super) files: Files,
+    pub(super) record: Record,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) server: Server,
@@ -124,6 +126,20 @@ pub(super) struct Files {
     pub(super) seek: Option<FileSeek>,
     pub(super) list: Option<bool>,
     pub(super) cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Record {
+    pub(super) streams: Option<List>,
+    pub(super) publishers: Option<bool>,
+    pub(super) replace: Option<bool>,
+    pub(super) folder: Option<PathBuf>,
+    pub(super) format: Option<Container>,
+    pub(super) name: Option<String>,
+    pub(super) length: Option<Grace>,
+    pub(super) size: Option<MaxSize>,
+    pub(super) min_free: Option<Size>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

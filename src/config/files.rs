@@ -6,7 +6,18 @@ use super::settings::{Role, Settings};
 use crate::limits::MAX_FILE_AHEAD;
 
 impl Build<'_> {
-    pub(super) fn files(&mut self, file: file::Files, settings: &mut Settings) {
+    /// Files that are played, and those that are made.
+    pub(super) fn files(
+        &mut self,
+        files: file::Files,
+        record: file::Record,
+        settings: &mut Settings,
+    ) {
+        self.played(files, settings);
+        self.record(record, settings);
+    }
+
+    fn played(&mut self, file: file::Files, settings: &mut Settings) {
         if settings.role != Role::Standalone {
             for key in [
                 "files.folders",
@@ -47,6 +58,7 @@ impl Build<'_> {
                 "files.cache_dir: {name} is no folder that can be looked into; no index is kept until it is"
             ));
         }
+        self.missing_recordings(settings, warnings);
         if !self.says("files.folders") {
             return;
         }

@@ -28,6 +28,7 @@ mod lua;
 mod problem;
 mod public;
 mod publish;
+mod record;
 mod settings;
 mod summary;
 mod tls;

@@ -15,8 +15,9 @@ use crate::limits::{
     FILE_AHEAD, GRACE, HLS_WINDOW, LOG_BYTES, LOG_FRAMES, LOG_TIME, Limits, MAX_JOIN_GOP, SEGMENT,
 };
 use crate::media::StreamName;
+use crate::record::RecordConfig;
 use crate::relay;
-use crate::system::MEDIA;
+use crate::system::{MEDIA, RECORDINGS};
 use crate::telemetry::logging;
 
 /// What this process is in the topology.
@@ -145,6 +146,8 @@ pub struct Settings {
     pub hls: Hls,
     /// `files`; none but on a standalone
     pub files: Files,
+    /// `record`
+    pub record: RecordConfig,
     /// `limits`
     pub limits: Limits,
     /// `log`
@@ -465,6 +468,7 @@ impl Settings {
                 list: true,
                 cache_dir: None,
             },
+            record: RecordConfig::nothing(RECORDINGS.into()),
             limits: Limits::default(),
             log: Log {
                 level: "info".to_owned(),

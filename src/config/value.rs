@@ -118,6 +118,23 @@ impl FromStr for Grace {
     }
 }
 
+/// A number of bytes, or `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MaxSize(pub(super) Option<u64>);
+
+impl FromStr for MaxSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self(None));
+        }
+        text.parse::<Size>()
+            .map(|size| Self(Some(size.0)))
+            .map_err(|e| format!("{e}, or \"unlimited\""))
+    }
+}
+
 /// How long frames may collect before they are written: a length of time, or `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Merge(pub(super) Option<Duration>);
@@ -281,6 +298,7 @@ macro_rules! deserialize_from_text {
 deserialize_from_text! {
     Size: "a size such as \"16MiB\"",
     Span: "a length of time such as \"20s\"",
+    MaxSize: "a size such as \"1GiB\", or \"unlimited\"",
     Merge: "a length of time such as \"40ms\", or \"auto\"",
     Grace: "a length of time such as \"30s\", or \"unlimited\"",
     Threads: "\"auto\" or a number of threads",

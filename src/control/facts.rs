@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
 use crate::media::StreamName;
 use crate::net::{self, Admission, PublisherNow, Shards, Target, ViewerNow, Wanted};
+use crate::record::Recorder;
 use crate::relay::{self, Hub, State, millis};
 use crate::telemetry::health;
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +35,8 @@ pub type Others = Box<dyn Fn(&Wanted) -> Vec<ViewerNow> + Send + Sync>;
 pub struct Control {
     /// The streams.
     pub hub: Arc<Hub>,
+    /// What is recorded.
+    pub recorder: Arc<Recorder>,
     /// The other servers.
     pub cluster: Arc<Cluster>,
     /// The counters.
@@ -102,6 +105,8 @@ impl Control {
             Verb::Drain(time, exit) => self.drain(answer, clock, time, exit),
             Verb::Undrain => self.undrain(answer),
             Verb::Reload => self.reload(answer).await,
+            Verb::Recordings => Ok(self.recordings(answer)),
+            Verb::Record(stream, wanted) => self.record(answer, &stream, &wanted),
         };
         done.unwrap_or_else(Answer::refused)
     }
@@ -404,11 +409,11 @@ impl Control {
     }
 }
 
-fn no_stream(name: &StreamName) -> Refusal {
+pub(super) fn no_stream(name: &StreamName) -> Refusal {
     Refusal::new("no-stream", format!("there is no stream {name}"))
 }
 
-fn stream_name(text: &str) -> Result<StreamName, Refusal> {
+pub(super) fn stream_name(text: &str) -> Result<StreamName, Refusal> {
     let bad = |why: String| Refusal::new("bad-request", why);
     let (app, name) = text
         .split_once('/')
@@ -430,6 +435,12 @@ mod tests {
         let health = Arc::new(health::Health::new());
         health.clear("start");
         Control {
+            recorder: Recorder::new(
+                &hub,
+                metrics.recordings.clone(),
+                &health,
+                crate::record::RecordConfig::nothing("/nonexistent".into()),
+            ),
             cluster: Cluster::new("id".into(), false, Instant::now()),
             shards: shards.unwrap(),
             others: Box::new(|_| Vec::new()),

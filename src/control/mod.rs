@@ -14,6 +14,7 @@ pub mod protocol;
 mod client;
 mod drain;
 mod facts;
+mod recording;
 mod rows;
 mod service;
 mod socket;

@@ -53,6 +53,9 @@ pub struct Answer {
     /// `drain`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
+    /// `recordings`; with `record`, those of the stream
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recordings: Option<Vec<Recording>>,
     /// `reload`: what is different now, a sentence each
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reloaded: Option<Vec<String>>,
@@ -351,6 +354,34 @@ pub struct Mirror {
     /// What it can send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_kbit_per_second: Option<u32>,
+}
+
+/// A stream that is written into a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recording {
+    /// Its number.
+    pub id: u64,
+    /// `APP/STREAM`
+    pub stream: String,
+    /// Who wants it: `rule`, `publisher` or `operator`.
+    pub why: String,
+    /// `waiting` for a picture to begin with, `recording`, `failed`, or `over`
+    pub state: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The present file within the folder (record.folder), or the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// When it began.
+    pub since_ms: u64,
+    /// Bytes that were written, to all its files.
+    pub bytes: u64,
+    /// Files that it has had.
+    pub files: u64,
+    /// Frames that it has not because the disk was too slow.
+    pub lost: u64,
 }
 
 /// Who was told to go.

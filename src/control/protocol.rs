@@ -38,6 +38,9 @@ pub struct Request {
     /// Whether the server should end behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<bool>,
+    /// How a stream is to be recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordAs>,
 }
 
 const fn version() -> u32 {
@@ -57,8 +60,29 @@ impl Request {
             limit: None,
             deadline_ms: None,
             exit: None,
+            record: None,
         }
     }
+}
+
+/// How a stream is to be recorded; what is not said is as in the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordAs {
+    /// Its recording is to end.
+    pub stop: bool,
+    /// `flv` or `mp4`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// A pattern, as record.name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How long a file gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_ms: Option<u64>,
+    /// How large a file gets, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 /// A request that can be answered.
@@ -86,6 +110,10 @@ pub enum Verb {
     Undrain,
     /// Read the configuration again.
     Reload,
+    /// What is recorded.
+    Recordings,
+    /// Record this stream, or no longer.
+    Record(String, RecordAs),
 }
 
 /// A part of a list.
@@ -123,8 +151,18 @@ pub const REFUSED: &str = "reload-refused";
 
 /// Every verb of [`Request::verb`].
 pub const VERBS: &[&str] = &[
-    "status", "health", "version", "streams", "viewers", "mirrors", "kick", "drain", "undrain",
+    "status",
+    "health",
+    "version",
+    "streams",
+    "viewers",
+    "mirrors",
+    "kick",
+    "drain",
+    "undrain",
     "reload",
+    "recordings",
+    "record",
 ];
 
 /// Reads one line.
@@ -158,6 +196,11 @@ pub fn parse(line: &[u8]) -> Result<Verb, Refusal> {
         "viewers" => Verb::Viewers(request.stream, page),
         "mirrors" => Verb::Mirrors(page),
         "reload" => Verb::Reload,
+        "recordings" => Verb::Recordings,
+        "record" => Verb::Record(
+            request.stream.unwrap_or_default(),
+            request.record.unwrap_or_default(),
+        ),
         "drain" => {
             let time = request
                 .deadline_ms

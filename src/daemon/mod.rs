@@ -13,6 +13,7 @@ pub mod notify;
 mod of_settings;
 pub mod privileges;
 mod rate;
+mod recording;
 pub mod reload;
 mod running;
 mod signals;
@@ -393,6 +394,7 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
         .build()?;
     runtime.block_on(async {
         let stop = signals::stop()?;
+        signals::outlive_file_size()?;
         tokio::spawn(reload::on_hangup(server.reloader())?);
         let missing = server.parts.missing.subscribe();
         tokio::spawn(reload::when_found(server.reloader(), missing));

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 #[cfg(feature = "publish")]
 use super::of_settings::library;
 use super::of_settings::{admission, hls, latency, standing, viewers, web};
+use super::recording::{end, recorder};
 use super::reload::{NewTls, Order, Outcome};
 use super::stack::Stack;
 use crate::auth::{NewRules, Policy};
@@ -25,6 +26,7 @@ use crate::control::{Control, Reload};
 use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
 use crate::http::{self, Web};
 use crate::net::{Admission, Bound, Door, Listener, Shards};
+use crate::record::Recorder;
 use crate::relay::Hub;
 use crate::rtmp_server::RtmpServer;
 use crate::telemetry::health::Health;
@@ -78,6 +80,7 @@ pub(super) struct Running {
     pub(super) shards: Arc<Shards>,
     door: Door,
     rtmp: Arc<RtmpServer>,
+    recorder: Arc<Recorder>,
     /// Of a standalone.
     #[cfg(feature = "publish")]
     files: Option<Arc<Library>>,
@@ -148,6 +151,9 @@ impl Running {
             rtmp.set_files(Arc::clone(&files));
             files
         });
+        let recorder = recorder(&settings, &parts);
+        #[cfg(feature = "publish")]
+        rtmp.set_recorder(Arc::clone(&recorder));
         let rtmp_port = Arc::new(AtomicU16::new(0));
         let web = web(&parts, &rtmp, &rtmp_port, hls(&settings));
         #[cfg(feature = "publish")]
@@ -163,6 +169,7 @@ impl Running {
             shards,
             door,
             rtmp,
+            recorder,
             #[cfg(feature = "publish")]
             files,
             web,
@@ -193,6 +200,7 @@ impl Running {
             self.listen(stack, listener, bound);
         }
         self.note_port();
+        self.work.spawn(Arc::clone(&self.recorder).run());
         self.link();
         Ok(())
     }
@@ -222,7 +230,9 @@ impl Running {
         // A shard that is stuck ends nothing, and must not hold up the end.
         let _ = timeout(LISTENERS_END, ended).await;
         self.work.shutdown().await;
-        self.shards.finish(self.grace()).await
+        let dropped = self.shards.finish(self.grace()).await;
+        end(&self.recorder).await;
+        dropped
     }
 
     fn listen(&mut self, stack: Stack, listener: Listener, bound: Bound) {
@@ -310,6 +320,7 @@ impl Running {
     pub(super) fn control(&mut self, started: Instant, reload: Reload) -> Arc<Control> {
         let control = Arc::new(Control {
             hub: Arc::clone(&self.parts.hub),
+            recorder: Arc::clone(&self.recorder),
             cluster: Arc::clone(&self.parts.cluster),
             metrics: Arc::clone(&self.parts.metrics),
             health: Arc::clone(&self.parts.health),
@@ -437,6 +448,7 @@ impl Running {
         self.parts.hub.set_config(new.hub());
         self.rtmp.set_viewers(viewers(&new));
         self.web.hls.set_config(hls(&new));
+        self.recorder.set_config(new.record.clone());
         #[cfg(feature = "publish")]
         if let Some(files) = &self.files {
             files.set_config(library(&new));

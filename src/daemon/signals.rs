@@ -6,6 +6,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::EX_TEMPFAIL;
 
+/// From now on a file that may not grow any more (`LimitFSIZE=`) is an error of who writes it, and not the
+/// end of the process.
+///
+/// # Errors
+/// The system takes no handler.
+pub(super) fn outlive_file_size() -> io::Result<()> {
+    let kind = SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32);
+    // The handler stays when what it returned is gone.
+    signal(kind).map(drop)
+}
+
 /// A future that is ready at the first SIGTERM or SIGINT; a second one ends the process at once.
 ///
 /// # Errors

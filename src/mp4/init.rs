@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use shiguredo_mp4::boxes::{
-    Brand, DinfBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MinfBox, MoovBox, MvexBox,
-    MvhdBox, SmhdBox, StblBox, StcoBox, StscBox, StsdBox, StszBox, SttsBox, TkhdBox, TrakBox,
-    TrexBox, VmhdBox,
+    Brand, DinfBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MehdBox, MinfBox, MoovBox,
+    MvexBox, MvhdBox, SmhdBox, StblBox, StcoBox, StscBox, StsdBox, StszBox, SttsBox, TkhdBox,
+    TrakBox, TrexBox, VmhdBox,
 };
 use shiguredo_mp4::{
     Either, Encode, FixedPointNumber, LanguageCode, Mp4FileTime, SampleFlags, Utf8String,
@@ -33,6 +33,26 @@ pub struct Track<'a> {
 /// # Errors
 /// [`Unsupported`], when there is no track, or one without a time scale.
 pub fn init(tracks: &[Track<'_>]) -> Result<Bytes, Unsupported> {
+    make(tracks, None)
+}
+
+/// The head of a file of fragments, and where in it the duration of all of them is to be put once it is
+/// known: a number of 32 bits, milliseconds.
+///
+/// # Errors
+/// As [`init`].
+pub fn file_head(tracks: &[Track<'_>]) -> Result<(Bytes, u64), Unsupported> {
+    let extends = MehdBox {
+        fragment_duration: 0,
+    };
+    let head = make(tracks, Some(extends))?;
+    // Behind its name are its version and flags.
+    let found = head.windows(4).rposition(|w| w == MehdBox::TYPE.as_bytes());
+    let at = found.ok_or_else(|| Unsupported::new("there is no mehd"))?;
+    Ok((head, (at as u64).saturating_add(8)))
+}
+
+fn make(tracks: &[Track<'_>], mehd_box: Option<MehdBox>) -> Result<Bytes, Unsupported> {
     let mut out = FtypBox {
         major_brand: Brand::ISO6,
         minor_version: 0,
@@ -58,7 +78,7 @@ pub fn init(tracks: &[Track<'_>]) -> Result<Bytes, Unsupported> {
         },
         trak_boxes,
         mvex_box: Some(MvexBox {
-            mehd_box: None,
+            mehd_box,
             trex_boxes: tracks.iter().map(trex).collect(),
             unknown_boxes: Vec::new(),
         }),

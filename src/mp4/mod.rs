@@ -12,4 +12,4 @@ mod tests;
 
 pub use entry::{Entry, Unsupported};
 pub use fragment::{Run, Sample, TooLarge, fragment};
-pub use init::{Track, init};
+pub use init::{Track, file_head, init};

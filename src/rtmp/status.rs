@@ -32,6 +32,14 @@ pub mod code {
     pub const PUBLISH_BAD_NAME: &str = "NetStream.Publish.BadName";
     /// The publisher's stream ended as asked.
     pub const UNPUBLISH_SUCCESS: &str = "NetStream.Unpublish.Success";
+    /// The recording that the publisher asked for began.
+    pub const RECORD_START: &str = "NetStream.Record.Start";
+    /// It ended.
+    pub const RECORD_STOP: &str = "NetStream.Record.Stop";
+    /// It cannot go on.
+    pub const RECORD_FAILED: &str = "NetStream.Record.Failed";
+    /// It is not allowed, or cannot begin.
+    pub const RECORD_NO_ACCESS: &str = "NetStream.Record.NoAccess";
     /// A new play list begins.
     pub const PLAY_RESET: &str = "NetStream.Play.Reset";
     /// `play` was accepted.

@@ -16,6 +16,8 @@ mod files;
 mod mirrors;
 #[cfg(feature = "publish")]
 mod publishing;
+#[cfg(feature = "publish")]
+mod recording;
 mod viewing;
 
 use std::collections::VecDeque;
@@ -58,6 +60,9 @@ pub struct RtmpServer {
     /// Media files; a standalone has some.
     #[cfg(feature = "publish")]
     files: std::sync::OnceLock<Arc<crate::vod::Library>>,
+    /// What records for publishers.
+    #[cfg(feature = "publish")]
+    recorder: std::sync::OnceLock<Arc<crate::record::Recorder>>,
     /// Mirrors that showed a wrong secret, the last ones: each is told of once, however often it tries.
     wrong: Mutex<VecDeque<String>>,
 }
@@ -80,6 +85,8 @@ impl RtmpServer {
             budget: Budget::new(MAX_REASSEMBLY_TOTAL),
             #[cfg(feature = "publish")]
             files: std::sync::OnceLock::new(),
+            #[cfg(feature = "publish")]
+            recorder: std::sync::OnceLock::new(),
             wrong: Mutex::default(),
         }
     }
@@ -88,6 +95,17 @@ impl RtmpServer {
     #[cfg(feature = "publish")]
     pub fn set_files(&self, files: Arc<crate::vod::Library>) {
         let _ = self.files.set(files); // they are said once
+    }
+
+    /// Records for publishers, from now on.
+    #[cfg(feature = "publish")]
+    pub fn set_recorder(&self, recorder: Arc<crate::record::Recorder>) {
+        let _ = self.recorder.set(recorder); // it is said once
+    }
+
+    #[cfg(feature = "publish")]
+    fn recorder(&self) -> Option<Arc<crate::record::Recorder>> {
+        self.recorder.get().map(Arc::clone)
     }
 
     /// How a viewer is served who begins now.

@@ -10,6 +10,7 @@ use super::events::Wanted;
 use crate::auth::{Grant, HeldKey, Identity, KeyGrant, masked_refused};
 use crate::bridge;
 use crate::media::StreamName;
+use crate::record::Handle;
 use crate::relay::{Claim, PublishError, Publisher, Wake};
 use crate::rtmp::message;
 use crate::rtmp::mirror::is_epoch;
@@ -22,10 +23,12 @@ use crate::telemetry::repeats::repeated;
 
 /// One message stream that publishes.
 pub(super) struct Publishing {
-    id: u32,
-    publisher: Publisher,
     /// What it publishes by, when that is no login.
     key: Option<HeldKey>,
+    pub(super) id: u32,
+    pub(super) publisher: Publisher,
+    /// Of the publisher's own wish.
+    pub(super) recording: Option<Handle>,
     /// Payloads that could not be understood, and were dropped.
     malformed: u64,
 }
@@ -89,10 +92,12 @@ impl Connection {
                 });
                 let agent = self.agent.as_deref().unwrap_or_default();
                 self.registered.publishes(stream, &name, agent);
+                let recording = self.begin_recording(stream, publisher.stream(), kind);
                 self.publishing.push(Publishing {
                     id: stream,
                     publisher,
                     key,
+                    recording,
                     malformed: 0,
                 });
             }
@@ -181,6 +186,7 @@ impl Connection {
             self.machine
                 .end_publish(gone.id, code::PUBLISH_BAD_NAME, why);
             gone.publisher.finish(Instant::now());
+            self.end_recording(gone.id, gone.recording);
         }
     }
 
@@ -193,6 +199,7 @@ impl Connection {
                 );
             });
             gone.publisher.finish(Instant::now());
+            self.end_recording(stream, gone.recording);
         }
     }
 

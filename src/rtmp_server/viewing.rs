@@ -239,6 +239,7 @@ impl Connection {
         {
             self.check_displaced();
             self.check_revoked();
+            self.tell_recordings();
         }
         self.look_at_viewing(now);
         self.announce(now);

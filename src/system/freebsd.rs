@@ -30,6 +30,8 @@ pub const CONFIGURATION: &str = "/usr/local/etc/crtmpserver";
 pub const RUN: &str = "/var/run/crtmpserver";
 /// Where media files are.
 pub const MEDIA: &str = "/var/db/crtmpserver/media";
+/// Where recordings are made.
+pub const RECORDINGS: &str = "/var/db/crtmpserver/recordings";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "sockstat -l";
 

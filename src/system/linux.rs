@@ -29,6 +29,8 @@ pub const CONFIGURATION: &str = "/etc/crtmpserver";
 pub const RUN: &str = "/run/crtmpserver";
 /// Where media files are.
 pub const MEDIA: &str = "/var/lib/crtmpserver/media";
+/// Where recordings are made.
+pub const RECORDINGS: &str = "/var/lib/crtmpserver/recordings";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "ss -ltnp";
 

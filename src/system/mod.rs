@@ -9,6 +9,7 @@ mod disk;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 mod inherited;
+mod inside;
 #[cfg(target_os = "linux")]
 mod linux;
 mod privileges;
@@ -29,9 +30,10 @@ pub use clock::{monotonic_us, thread_cpu_time, wall_ms};
 pub use descriptors::raise_descriptor_limit;
 pub use disk::is_full;
 pub use inherited::{Passed, PassedError, forget_variables, passed_descriptors};
+pub use inside::Folder;
 pub use os::{
-    CONFIGURATION, MEDIA, RUN, WHO_LISTENS, give_up_after, hold_unsent, is_peers_network,
-    local_address,
+    CONFIGURATION, MEDIA, RECORDINGS, RUN, WHO_LISTENS, give_up_after, hold_unsent,
+    is_peers_network, local_address,
 };
 pub use privileges::{PrivilegeError, become_user, confine, is_root};
 pub use random::random;

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::recordings::RecordFigures;
 use super::streams::Streams;
 use crate::relay::{self, Hub};
 
@@ -136,6 +137,8 @@ pub struct Metrics {
     mirror_viewers: Gauge,
     /// HLS.
     pub hls: HlsFigures,
+    /// Recordings.
+    pub recordings: RecordFigures,
     /// Plays of files, now.
     pub file_viewers: Gauge,
     /// Plays of files that began.
@@ -244,8 +247,10 @@ impl Metrics {
         let pulls = gauge("pulls", "Streams that are pulled from the master");
         let hls_streams = gauge("hls_streams", "Streams that are packaged for HLS");
         let hls_bytes = gauge("hls_bytes", "Bytes of the segments that are kept");
+        let recordings = RecordFigures::register(&mut registry);
         more(&mut registry);
         Self {
+            recordings,
             rtmp: families.traffic(Protocol::Rtmp),
             flv: families.traffic(Protocol::Flv),
             http: families.traffic(Protocol::Http),

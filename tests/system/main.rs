@@ -25,6 +25,7 @@ mod network;
 mod original;
 mod process;
 mod programs;
+mod recording;
 mod reload;
 mod standalone;
 mod survive;
@@ -212,6 +213,31 @@ const TESTS: &[Test] = &[
         "files::bad_files_are_refused_and_hurt_nobody",
         &[FFMPEG],
         files::bad_files_are_refused_and_hurt_nobody,
+    ),
+    (
+        "recording::the_rule_records_every_packet",
+        &[FFMPEG],
+        recording::the_rule_records_every_packet,
+    ),
+    (
+        "recording::killed_at_any_moment",
+        &[FFMPEG],
+        recording::killed_at_any_moment,
+    ),
+    (
+        "recording::a_full_disk_stops_the_recording_alone",
+        &[NAMESPACES, FFMPEG],
+        recording::a_full_disk_stops_the_recording_alone,
+    ),
+    (
+        "recording::publishers_may_ask_for_it",
+        &[FFMPEG],
+        recording::publishers_may_ask_for_it,
+    ),
+    (
+        "recording::a_reload_changes_the_rule_and_no_stream",
+        &[FFMPEG],
+        recording::a_reload_changes_the_rule_and_no_stream,
     ),
     (
         "cluster::two_mirrors_pass_every_packet",

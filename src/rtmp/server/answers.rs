@@ -83,6 +83,18 @@ impl Server {
         }
     }
 
+    /// Tells a publisher, or who has just been one, of something beside its stream: its recording.
+    #[cfg(any(feature = "publish", test))]
+    pub fn tell_publisher(&mut self, stream: u32, level: Level, code: &str, description: &str) {
+        // It may have taken its message stream away behind its last words.
+        let gone = || status::on_status(status::info(level, code, description));
+        let known = self
+            .subject(stream)
+            .map(|s| s.status(level, code, description));
+        let command = known.unwrap_or_else(gone);
+        self.link.write_command(stream, &command);
+    }
+
     /// Ends a publisher's stream on our wish; the connection stays. The level is an error unless
     /// `code` is [`code::UNPUBLISH_SUCCESS`].
     pub fn end_publish(&mut self, stream: u32, code: &str, description: &str) {
