@@ -21,7 +21,7 @@
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
 //! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`record`] recordings, [`rtmp_server`],
-//! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`cluster`] what one server knows of the
+//! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`remote`] pulls and pushes of any server, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
 //! **Process**: `script` files in Lua, [`config`], [`system`], [`telemetry`], [`daemon`], [`cli`], [`demo`], and [`stress`], a
@@ -54,6 +54,7 @@ pub mod net;
 pub mod original;
 pub mod record;
 pub mod relay;
+pub mod remote;
 pub mod rtmp;
 pub mod rtmp_client;
 pub mod rtmp_server;

@@ -274,6 +274,26 @@ pub const MAX_CONTROL_ANSWER: usize = 16 << 20;
 /// How long a client of the control socket waits for an answer.
 pub const CONTROL_ANSWER: Duration = Duration::from_secs(10);
 
+/// Pulls and pushes at once, those of the configuration and those that were asked for; one more is
+/// refused.
+pub const MAX_REMOTES: usize = 256;
+/// The address of another server, a name there, or another text for it, bytes.
+pub const MAX_REMOTE_URL: usize = 2048;
+/// From dialling another server to the end of its login, which may take three connections.
+pub const REMOTE_LOGIN: Duration = Duration::from_secs(30);
+/// How long another server may take to agree to a play or a publish.
+pub const REMOTE_ANSWER: Duration = Duration::from_secs(10);
+/// The longest pause before another server is tried again, for ever; the first is 100 ms.
+pub const REMOTE_RETRY: Duration = Duration::from_secs(5);
+/// Servers that may send elsewhere, one after the other, before that counts as a failure.
+pub const MAX_REDIRECTS: usize = 3;
+/// A push whose stream has no source stays connected for this long: an encoder's hiccup.
+pub const REMOTE_LINGER: Duration = Duration::from_secs(5);
+/// Bytes of a push that wait for the target's socket; what is behind them stays in the stream's log.
+pub const MAX_REMOTE_UNSENT: usize = 1 << 20;
+/// The file of the pulls and pushes that were asked for at run time, bytes.
+pub const MAX_STATE_FILE: u64 = 1 << 20;
+
 /// Log lines for one reason within a second; the rest is counted.
 pub const MAX_LOG_LINES: u32 = 20;
 /// A peer has one log line for one reason within this time, however often it tries again.

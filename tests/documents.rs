@@ -242,7 +242,8 @@ fn the_metrics_are_those_of_the_program() {
 
     let cluster = Cluster::new(String::new(), false, std::time::Instant::now());
     let figures = Box::new(HostFigures(cluster));
-    let metrics = Metrics::with(&Hub::new(HubConfig::default()), vec![figures]);
+    let remotes = Box::new(crtmpserver::remote::Figures(std::sync::Arc::default()));
+    let metrics = Metrics::with(&Hub::new(HubConfig::default()), vec![figures, remotes]);
     // These are there from their first reason on.
     metrics.refused("test");
     metrics.sent_elsewhere("test");

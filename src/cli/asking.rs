@@ -134,6 +134,14 @@ impl Asking {
         })
     }
 
+    /// All pulls and pushes; none from a server that is older than they are.
+    pub(super) fn remotes(&mut self) -> Result<Answer, Failure> {
+        match self.ask(&Request::new("remotes")) {
+            Err(Failure::Refused(refusal)) if refusal.code == "bad-verb" => Ok(Answer::default()),
+            answer => answer,
+        }
+    }
+
     /// All mirrors.
     pub(super) fn mirrors(&mut self) -> Result<Answer, Failure> {
         let mut all = Vec::new();
@@ -193,6 +201,7 @@ impl Asking {
             rates: Some(rates),
             streams: Some(streams),
             mirrors: self.mirrors()?.mirrors,
+            remotes: self.remotes()?.remotes,
             ..second
         })
     }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
 use super::recordings::{self, RecordArgs};
-use super::{drain, output, status, tables};
+use super::{drain, output, remotes, status, tables};
 use crate::config::Span;
 use crate::control::Unreachable;
 use crate::control::model::Answer;
@@ -38,6 +38,8 @@ enum Verb {
     },
     /// The mirrors that are connected
     Mirrors,
+    /// What is pulled from other servers and pushed to them
+    Remotes,
     /// End a connection: a viewer or a publisher by its ID, or the publisher of APP/STREAM
     Kick {
         /// An ID that `streams` or `viewers` shows, or the name of a stream
@@ -123,6 +125,7 @@ fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
         Verb::Streams => asking.streams(),
         Verb::Viewers { stream } => asking.viewers(stream.as_deref()),
         Verb::Mirrors => asking.mirrors(),
+        Verb::Remotes => asking.ask(&Request::new("remotes")),
         Verb::Kick { target } => asking.ask(&kick(target)),
         // With its waiting it has a module of its own.
         Verb::Drain { .. } => asking.ask(&Request::new("drain")),
@@ -191,6 +194,7 @@ fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
             tables::viewers(viewers, stream.is_some(), now)
         }
         Verb::Mirrors => tables::mirrors(answer.mirrors.as_deref().unwrap_or_default(), now),
+        Verb::Remotes => remotes::table(answer.remotes.as_deref().unwrap_or_default(), now),
         Verb::Kick { .. } => answer.kicked.iter().map(tables::kicked).collect(),
         Verb::Drain { .. } => tables::drain(answer.drain.as_ref(), now),
         Verb::Undrain => vec!["it takes viewers again".to_owned()],

@@ -8,6 +8,7 @@ mod asking;
 mod check;
 mod ctl;
 mod drain;
+mod grid;
 #[cfg(feature = "publish")]
 mod import;
 #[cfg(feature = "publish")]
@@ -16,6 +17,7 @@ mod output;
 #[cfg(feature = "publish")]
 mod passwd;
 mod recordings;
+mod remotes;
 mod secret;
 mod status;
 mod stress;

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::tables::{Align, Table, size, span, text};
+use super::grid::{Align, Table};
+use super::tables::{size, span, text};
 use crate::config::{Size, Span};
 use crate::control::model::Recording;
 use crate::control::protocol::{RecordAs, Request};

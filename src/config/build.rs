@@ -9,16 +9,15 @@ use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
 use super::publish::Holders;
-use super::settings::{ControlAt, Lack, Listen, LogFormat, Mirror, Role, Settings};
+use super::settings::{ControlAt, Lack, Listen, Mirror, Role, Settings};
 use super::value::{List, MasterUrl, Most, Size, Span};
 use crate::auth::{Applications, Networks};
 use crate::limits::{Limits, MAX_CHUNK_SIZE, MAX_SOCKET_PATH};
 use crate::media::StreamName;
-use crate::telemetry::logging;
 
 /// Notes problems while it builds; what is wrong keeps its default, so that the rest is checked too.
 pub(super) struct Build<'a> {
-    layers: &'a Layers,
+    pub(super) layers: &'a Layers,
     /// Where paths that are not absolute begin: the folder of the file, when there is one.
     base: Option<PathBuf>,
     pub(super) problems: Vec<Problem>,
@@ -58,6 +57,7 @@ impl<'a> Build<'a> {
         self.relay(&file.relay, &mut settings);
         self.hls(&file.hls, &mut settings);
         self.files(file.files, file.record, &mut settings);
+        self.remotes(file.pull.is_some(), file.push.is_some(), &mut settings);
         self.limits(&file.limits, &mut settings.limits);
         let most = |given: Option<Most>| given.and_then(|most| most.0);
         settings.limits.max_viewers = most(file.limits.max_viewers);
@@ -68,22 +68,7 @@ impl<'a> Build<'a> {
                 "must hold at least one message of limits.max_video",
             );
         }
-        if let Some(level) = file.log.level {
-            match logging::check_filter(&level) {
-                Ok(()) => settings.log.level = level,
-                Err(message) => self.wrong("log.level", message),
-            }
-        }
-        settings.log.format = file.log.format.unwrap_or(LogFormat::Auto);
-        if let Some(threads) = file.server.threads {
-            settings.server.threads = threads.0;
-        }
-        set_span(&mut settings.server.stop_grace, file.server.stop_grace);
-        self.in_range(
-            "server.stop_grace",
-            settings.server.stop_grace,
-            SECONDS_0_TO_3600,
-        );
+        self.process(file.log, file.server, &mut settings);
         settings
     }
 
@@ -119,6 +104,7 @@ impl<'a> Build<'a> {
             }
         }
         self.inspect_tls(settings, &mut warnings);
+        self.inspect_remotes(settings, &mut warnings);
         #[cfg(feature = "publish")]
         let holders = self.inspect_publish(settings, &mut warnings);
         #[cfg(not(feature = "publish"))]
@@ -523,7 +509,7 @@ fn is_missing(path: &Path) -> bool {
     matches!(path.try_exists(), Ok(false))
 }
 
-const SECONDS_0_TO_3600: RangeInclusive<u64> = 0..=3600;
+pub(super) const SECONDS_0_TO_3600: RangeInclusive<u64> = 0..=3600;
 
 pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {

@@ -10,6 +10,7 @@ use super::tls::Tls;
 use super::value::{Size, Span};
 use crate::limits::Limits;
 use crate::record::RecordConfig;
+use crate::remote::Direction;
 
 /// When a key that was changed takes effect without a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 cache_dir: _,
             },
         record,
+        remotes: _,
         limits:
             Limits {
                 max_connections: _,
@@ -156,18 +158,15 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
             level: _,
             format: _,
         },
-        server: Server {
-            threads: _,
-            stop_grace: _,
-        },
+        server:
+            Server {
+                threads: _,
+                stop_grace: _,
+                state: _,
+            },
         lack: _,
     } = new;
-    if let Some(Mirror {
-        master: _,
-        ca_file: _,
-        streams: _,
-    }) = &new.mirror
-    {}
+    known(new.mirror.as_ref());
     no_more(record);
     KEYS.iter().filter_map(|key| key.change(old, new)).collect()
 }
@@ -185,6 +184,16 @@ const fn no_more(record: &RecordConfig) {
         size: _,
         min_free: _,
     } = record;
+}
+
+/// A mirror's setting that is added is not forgotten either.
+const fn known(mirror: Option<&Mirror>) {
+    if let Some(Mirror {
+        master: _,
+        ca_file: _,
+        streams: _,
+    }) = mirror
+    {}
 }
 
 impl Key {
@@ -334,6 +343,8 @@ pub const KEYS: &[Key] = &[
         size.unwrap_or_else(|| "unlimited".to_owned())
     }),
     at_once("record.min_free", |s| Size(s.record.min_free).to_string()),
+    at_once("pull", |s| remotes(s, Direction::Pull)),
+    at_once("push", |s| remotes(s, Direction::Push)),
     for_new("limits.max_connections", |s| {
         s.limits.max_connections.to_string()
     }),
@@ -386,7 +397,16 @@ pub const KEYS: &[Key] = &[
     at_once("server.stop_grace", |s| {
         Span(s.server.stop_grace).to_string()
     }),
+    key("server.state", Effect::Restart, |s| {
+        file(s.server.state.as_ref())
+    }),
 ];
+
+/// Without what is secret; a password that changed is not told.
+fn remotes(settings: &Settings, direction: Direction) -> String {
+    let all = settings.remotes.iter();
+    list(all.filter(|spec| spec.direction == direction))
+}
 
 fn none() -> String {
     "none".to_owned()

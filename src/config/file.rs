@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::record::Container;
 #[cfg(feature = "publish")]
@@ -32,6 +33,9 @@ pub(super) struct File {
     pub(super) hls: Hls,
     pub(super) files: Files,
     pub(super) record: Record,
+    /// Tables of their own ([`super::remote`]) wherever they are right.
+    pub(super) pull: Option<IgnoredAny>,
+    pub(super) push: Option<IgnoredAny>,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) server: Server,
@@ -175,4 +179,5 @@ pub(super) struct Log {
 pub(super) struct Server {
     pub(super) threads: Option<Threads>,
     pub(super) stop_grace: Option<Span>,
+    pub(super) state: Option<PathBuf>,
 }

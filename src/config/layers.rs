@@ -12,6 +12,7 @@ use figment::{Error, Figment, Metadata, Profile, Provider, Source};
 use serde::Deserialize;
 
 use super::file::File;
+use super::remote::Table;
 use super::{ENV_PREFIX, Problem, Sources, credentials};
 use crate::limits::{MAX_CONFIG_FILE, MAX_CONFIG_PROBLEMS};
 use crate::system::how_to_open;
@@ -42,6 +43,8 @@ pub(super) struct Layers {
     texts: BTreeMap<PathBuf, String>,
     /// Which keys of an original's file said each of ours.
     translated: BTreeMap<String, String>,
+    /// What every file has of `[[pull]]` and `[[push]]`: they add up.
+    pub(super) tables: Vec<Table>,
     /// What is there in vain.
     pub(super) warnings: Vec<String>,
 }
@@ -53,6 +56,7 @@ impl Layers {
             figment: Figment::new(),
             texts: BTreeMap::new(),
             translated: BTreeMap::new(),
+            tables: Vec::new(),
             warnings: Vec::new(),
         };
         let mut problems = Vec::new();
@@ -69,7 +73,8 @@ impl Layers {
             }
             for path in files {
                 match read_file(&path) {
-                    Ok((text, values)) => {
+                    Ok((text, mut values)) => {
+                        layers.tables.extend(Table::take(&path, &text, &mut values));
                         layers.put(Layer {
                             name: path.display().to_string(),
                             file: Some(path.clone()),
@@ -215,7 +220,10 @@ impl Layers {
             let place = self.place(&key);
             (key, place)
         };
-        keys.into_iter().map(placed).collect()
+        let mut origins: Vec<_> = keys.into_iter().map(placed).collect();
+        let tables = self.tables.iter();
+        origins.extend(tables.map(|table| (table.key.to_owned(), table.place(""))));
+        origins
     }
 
     /// What of an original's file said a key, or the table that it is in.
@@ -366,7 +374,7 @@ fn leaves(dict: &Dict, under: &str, keys: &mut Vec<String>) {
 }
 
 /// What is wrong with a key, for people who write the file.
-fn explain(kind: &Kind, key: &str) -> String {
+pub(super) fn explain(kind: &Kind, key: &str) -> String {
     let list = |words: &[&str]| words.join(", ");
     match kind {
         Kind::UnknownField(_, []) => "is not known here".to_owned(),

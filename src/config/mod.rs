@@ -26,9 +26,11 @@ mod layers;
 #[cfg(feature = "publish")]
 mod lua;
 mod problem;
+mod process;
 mod public;
 mod publish;
 mod record;
+mod remote;
 mod settings;
 mod summary;
 mod tls;

@@ -17,6 +17,7 @@ use crate::limits::{
 use crate::media::StreamName;
 use crate::record::RecordConfig;
 use crate::relay;
+use crate::remote::Spec;
 use crate::system::{MEDIA, RECORDINGS};
 use crate::telemetry::logging;
 
@@ -148,6 +149,8 @@ pub struct Settings {
     pub files: Files,
     /// `record`
     pub record: RecordConfig,
+    /// `pull` and `push`
+    pub remotes: Vec<Spec>,
     /// `limits`
     pub limits: Limits,
     /// `log`
@@ -324,12 +327,14 @@ pub struct Log {
 }
 
 /// The process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Threads that serve connections; `None`: one for each core
     pub threads: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end
     pub stop_grace: Duration,
+    /// The folder of what outlives the process; `None`: the usual one, where there is one
+    pub state: Option<PathBuf>,
 }
 
 impl Settings {
@@ -469,6 +474,7 @@ impl Settings {
                 cache_dir: None,
             },
             record: RecordConfig::nothing(RECORDINGS.into()),
+            remotes: Vec::new(),
             limits: Limits::default(),
             log: Log {
                 level: "info".to_owned(),
@@ -477,6 +483,7 @@ impl Settings {
             server: Server {
                 threads: None,
                 stop_grace: Duration::from_secs(5),
+                state: None,
             },
         }
     }

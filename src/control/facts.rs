@@ -20,6 +20,7 @@ use crate::media::StreamName;
 use crate::net::{self, Admission, PublisherNow, Shards, Target, ViewerNow, Wanted};
 use crate::record::Recorder;
 use crate::relay::{self, Hub, State, millis};
+use crate::remote::Remotes;
 use crate::telemetry::health;
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +50,8 @@ pub struct Control {
     pub others: Others,
     /// How many there are.
     pub admission: Arc<Admission>,
+    /// Pulls and pushes.
+    pub remotes: Arc<Remotes>,
     /// `standalone`, `master` or `mirror`
     pub role: &'static str,
     /// Protocol and address of each listener.
@@ -97,6 +100,7 @@ impl Control {
             Verb::Streams(page) => Ok(self.streams(answer, clock, &page).await),
             Verb::Viewers(stream, page) => self.viewers(answer, clock, stream, &page).await,
             Verb::Mirrors(page) => Ok(self.mirrors(answer, clock, &page)),
+            Verb::Remotes => Ok(self.remotes(answer, clock)),
             Verb::KickConnection(id) => self.kick(answer, Target::Connection(id)).await,
             Verb::KickPublisher(name) => match stream_name(&name) {
                 Ok(name) => self.kick(answer, Target::Publisher(name)).await,
@@ -313,6 +317,14 @@ impl Control {
         }
     }
 
+    fn remotes(&self, answer: Answer, clock: Clock) -> Answer {
+        let rows = self.remotes.board().rows();
+        Answer {
+            remotes: Some(rows.iter().map(|row| rows::remote(row, clock)).collect()),
+            ..answer
+        }
+    }
+
     /// Whether this is a viewer without a connection.
     fn is_other(&self, id: u64) -> bool {
         let wanted = Wanted {
@@ -432,6 +444,7 @@ mod tests {
         let hub = Hub::new(HubConfig::default());
         let metrics = Arc::new(Metrics::of(&hub));
         let shards = Shards::start(shards, Limits::default(), Latency::default(), &metrics);
+        let shards = shards.unwrap();
         let health = Arc::new(health::Health::new());
         health.clear("start");
         Control {
@@ -442,7 +455,8 @@ mod tests {
                 crate::record::RecordConfig::nothing("/nonexistent".into()),
             ),
             cluster: Cluster::new("id".into(), false, Instant::now()),
-            shards: shards.unwrap(),
+            remotes: Remotes::new(Arc::default(), Arc::clone(&hub), Arc::clone(&shards), true),
+            shards,
             others: Box::new(|_| Vec::new()),
             admission: Admission::new(AdmissionLimits {
                 connections: 1,

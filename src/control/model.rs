@@ -47,6 +47,9 @@ pub struct Answer {
     /// `mirrors`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirrors: Option<Vec<Mirror>>,
+    /// `remotes`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remotes: Option<Vec<Remote>>,
     /// `kick`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kicked: Option<Kicked>,
@@ -71,6 +74,48 @@ impl Answer {
             ..Self::default()
         }
     }
+}
+
+/// A pull from another server, or a push to one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remote {
+    /// Its number.
+    pub id: u32,
+    /// `pull` or `push`
+    pub direction: String,
+    /// The stream here; `APP/*` is each stream of an application.
+    pub stream: String,
+    /// The other server, without what is secret.
+    pub remote: String,
+    /// `file` (the configuration), `runtime`, or `each`: one of the streams of `APP/*`
+    pub origin: String,
+    /// Of one of the streams of `APP/*`: the number of that
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<u32>,
+    /// `waiting`, `connecting`, `connected`, `live`, `retrying`, or `each` for `APP/*`
+    pub state: String,
+    /// Since when.
+    pub since_ms: u64,
+    /// The code of what went wrong last, even if all is well now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The sentence for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_ms: Option<u64>,
+    /// Tries that failed, and connections that were lost.
+    pub failures: u64,
+    /// Times that media began to flow.
+    pub connections: u64,
+    /// Frames that went over.
+    pub frames: u64,
+    /// Payload bytes that went over.
+    pub bytes: u64,
+    /// Frames that a slow target was not given.
+    pub skipped: u64,
 }
 
 /// The program that runs.

@@ -100,6 +100,8 @@ pub enum Verb {
     Viewers(Option<String>, Page),
     /// The mirrors that are connected.
     Mirrors(Page),
+    /// The pulls and pushes.
+    Remotes,
     /// End one connection.
     KickConnection(u64),
     /// End the connection that publishes this stream.
@@ -157,6 +159,7 @@ pub const VERBS: &[&str] = &[
     "streams",
     "viewers",
     "mirrors",
+    "remotes",
     "kick",
     "drain",
     "undrain",
@@ -195,6 +198,7 @@ pub fn parse(line: &[u8]) -> Result<Verb, Refusal> {
         "streams" => Verb::Streams(page),
         "viewers" => Verb::Viewers(request.stream, page),
         "mirrors" => Verb::Mirrors(page),
+        "remotes" => Verb::Remotes,
         "reload" => Verb::Reload,
         "recordings" => Verb::Recordings,
         "record" => Verb::Record(
@@ -302,6 +306,7 @@ mod tests {
             (r#"{"v":1,"verb":"health","colour":"blue"}"#, Verb::Health),
             (r#"{"verb":"version"}"#, Verb::Version),
             (r#"{"verb":"reload"}"#, Verb::Reload),
+            (r#"{"verb":"remotes"}"#, Verb::Remotes),
             (r#"{"verb":"drain"}"#, Verb::Drain(DRAIN_TIME, false)),
             (
                 r#"{"verb":"drain","deadline_ms":18446744073709551615,"exit":true}"#,

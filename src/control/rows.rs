@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::model::{Mirror, Program, Stream, Viewer, Watching};
+use super::model::{Mirror, Program, Remote, Stream, Viewer, Watching};
 use crate::cluster;
 use crate::net::{PublisherNow, ViewerNow, ViewerState};
 use crate::relay::{self, State, StreamInfo, millis};
+use crate::remote::{Origin, Row};
 use crate::rtmp::mirror::host::Host;
 use crate::system::wall_ms;
 
@@ -79,7 +80,8 @@ pub(super) fn stream(
         source: info.source.clone(),
         publisher_id: publisher.map(|p| p.id),
         peer: publisher.map(|p| p.peer.to_string()),
-        user: info.identity.clone(),
+        // A pull has a name that no user can have.
+        user: info.identity.clone().filter(|name| !name.starts_with(':')),
         encoder: publisher
             .filter(|p| !p.encoder.is_empty())
             .map(|p| p.encoder.to_string()),
@@ -102,6 +104,37 @@ pub(super) fn stream(
             hls: info.hls_viewers,
             mirror: info.mirror_viewers,
         },
+    }
+}
+
+pub(super) fn remote(row: &Row, clock: Clock) -> Remote {
+    let progress = &row.progress;
+    let failure = progress.failure.as_ref();
+    Remote {
+        id: row.id,
+        direction: row.spec.direction.as_str().to_owned(),
+        stream: row.spec.local.to_string(),
+        remote: row.spec.shown(),
+        origin: match row.origin {
+            Origin::File => "file",
+            Origin::Runtime => "runtime",
+            Origin::Each(_) => "each",
+        }
+        .to_owned(),
+        of: match row.origin {
+            Origin::Each(id) => Some(id),
+            Origin::File | Origin::Runtime => None,
+        },
+        state: progress.phase.as_str().to_owned(),
+        since_ms: clock.date(progress.since),
+        code: failure.map(|f| f.code.to_owned()),
+        error: failure.map(|f| f.text.clone()),
+        error_ms: failure.map(|f| clock.date(f.at)),
+        failures: progress.failures,
+        connections: progress.connections,
+        frames: progress.frames,
+        bytes: progress.bytes,
+        skipped: progress.skipped,
     }
 }
 

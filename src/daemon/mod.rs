@@ -26,9 +26,11 @@ pub use stack::Stack;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{AccessFlags, access};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -40,6 +42,7 @@ use crate::config::{Loaded, Settings, Sources};
 use crate::control::{ControlSocket, SocketError};
 use crate::net::{BindError, Listener};
 use crate::relay::Hub;
+use crate::remote::{self, Board};
 use crate::rtmp::mirror::new_id;
 use crate::system::{self, PrivilegeError};
 use crate::telemetry::logging::tell_suppressed;
@@ -125,6 +128,7 @@ pub struct Server {
     control: Vec<ControlSocket>,
     started: Instant,
     parts: Parts,
+    state: Option<PathBuf>,
     sources: Option<Sources>,
     warnings: Vec<String>,
     orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
@@ -168,8 +172,11 @@ impl Server {
         let id = system::random().map_err(io::Error::from)?;
         let cluster = Cluster::new(new_id(id), false, now);
         let figures = Box::new(HostFigures(Arc::clone(&cluster)));
-        let metrics = Arc::new(Metrics::with(&hub, vec![figures]));
+        let board = Arc::<Board>::default();
+        let remote_figures = Box::new(remote::Figures(Arc::clone(&board)));
+        let metrics = Arc::new(Metrics::with(&hub, vec![figures, remote_figures]));
         Ok(Self {
+            state: settings.server.state.clone(),
             settings,
             listeners,
             tls,
@@ -181,6 +188,7 @@ impl Server {
                 policy: Arc::new(policy),
                 metrics,
                 health: Arc::default(),
+                board,
                 missing: watch::Sender::default(),
             },
             sources: None,
@@ -227,6 +235,19 @@ impl Server {
         self.notifier = notifier;
     }
 
+    /// Keeps what outlives the process where services have it, when nobody says where: in systemd's
+    /// `StateDirectory=`, or in the packages' folder. For the one server of a process.
+    pub fn use_usual_state(&mut self) {
+        if self.state.is_some() {
+            return;
+        }
+        let given = std::env::var_os("STATE_DIRECTORY");
+        let given = given.and_then(|all| all.to_str()?.split(':').next().map(PathBuf::from));
+        let usual = || Path::new(system::MEDIA).parent().map(Path::to_owned);
+        let folder = given.filter(|folder| folder.is_absolute()).or_else(usual);
+        self.state = folder.filter(|folder| access(folder, AccessFlags::W_OK).is_ok());
+    }
+
     /// The rows of the start table.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
@@ -271,7 +292,7 @@ impl Server {
         let (orderer, mut orders) = self.orders;
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
-        running.serve(self.listeners, self.tls)?;
+        running.serve(self.listeners, self.tls, self.state.as_deref())?;
         let answers = running.control(self.started, control::reload(reloader));
         let mut asked = control::serve(self.control, &answers);
         let mut care = JoinSet::new();
@@ -367,6 +388,7 @@ pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let overruled = inherited.overruled(&loaded);
     let mut server = Server::open_with(loaded.settings, inherited)?;
     server.use_usual_control();
+    server.use_usual_state();
     server.sources = Some(loaded.sources);
     server.warnings.clone_from(&loaded.warnings);
     server.tell(process.notifier.clone());

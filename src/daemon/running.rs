@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use crate::http::{self, Web};
 use crate::net::{Admission, Bound, Door, Listener, Shards};
 use crate::record::Recorder;
 use crate::relay::Hub;
+use crate::remote::{Board, Remotes};
 use crate::rtmp_server::RtmpServer;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging;
@@ -48,6 +49,8 @@ pub(super) struct Parts {
     pub(super) policy: Arc<Policy>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
+    /// What is pulled and pushed.
+    pub(super) board: Arc<Board>,
     /// The file that a mirror waits for.
     pub(super) missing: watch::Sender<Option<PathBuf>>,
 }
@@ -64,6 +67,7 @@ impl Parts {
             policy: Arc::new(Policy::new(config, Instant::now()).unwrap()),
             metrics: Arc::new(Metrics::of(&hub)),
             health: Arc::default(),
+            board: Arc::default(),
             missing: watch::Sender::default(),
             hub,
         }
@@ -94,6 +98,7 @@ pub(super) struct Running {
     listeners: Vec<Listening>,
     tasks: JoinSet<io::Result<()>>,
     edge: Option<Arc<Edge>>,
+    remotes: Arc<Remotes>,
     work: JoinSet<()>,
     /// What the control socket answers from, once there is one.
     asked: Option<Arc<Control>>,
@@ -162,6 +167,12 @@ impl Running {
             ..web
         };
         let web = Arc::new(web);
+        let remotes = Remotes::new(
+            Arc::clone(&parts.board),
+            Arc::clone(&parts.hub),
+            Arc::clone(&shards),
+            !settings.role.is_mirror(),
+        );
         Ok(Self {
             settings,
             warnings,
@@ -179,12 +190,14 @@ impl Running {
             listeners: Vec::new(),
             tasks: JoinSet::new(),
             edge: None,
+            remotes,
             work: JoinSet::new(),
             asked: None,
         })
     }
 
-    /// Accepts, and links to the master.
+    /// Accepts, links to the master, pulls and pushes. `state` is the folder of what outlives the
+    /// process.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -192,6 +205,7 @@ impl Running {
         &mut self,
         listeners: Vec<(Stack, Listener)>,
         tls: NewTls,
+        state: Option<&Path>,
     ) -> io::Result<()> {
         self.tls = tls.certificate.as_ref().map(Acceptor::new).transpose()?;
         self.connector = tls.connector;
@@ -202,6 +216,12 @@ impl Running {
         self.note_port();
         self.work.spawn(Arc::clone(&self.recorder).run());
         self.link();
+        if let Some(folder) = state {
+            let applications = self.parts.policy.applications();
+            self.remotes.remember(folder, &applications);
+        }
+        self.remotes.configure(&self.settings.remotes);
+        self.work.spawn(Arc::clone(&self.remotes).run());
         Ok(())
     }
 
@@ -330,6 +350,7 @@ impl Running {
                 Box::new(move |wanted| hls.viewers(wanted))
             },
             admission: Arc::clone(&self.door.admission),
+            remotes: Arc::clone(&self.remotes),
             role: self.settings.role.as_str(),
             listeners: Mutex::new(self.addresses()),
             started,
@@ -476,9 +497,11 @@ impl Running {
         new.log.format = self.settings.log.format;
         new.listen.control = self.settings.listen.control.clone();
         new.server.threads = self.settings.server.threads;
+        new.server.state.clone_from(&self.settings.server.state);
         self.settings = new;
         self.note_port();
         self.link();
+        self.remotes.configure(&self.settings.remotes);
         for warning in warnings.iter().filter(|w| !self.warnings.contains(w)) {
             tracing::warn!(code = "configuration", "{warning}");
         }

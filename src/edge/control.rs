@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::backoff::Backoff;
+use super::backoff::ceiling;
 use super::login::answer;
 use super::uplink::Uplink;
-use super::{Complaint, Edge, MASTER, Trouble};
+use super::{Edge, MASTER, Trouble};
 use crate::media::StreamName;
 use crate::relay::State;
 use crate::rtmp::client::Event;
 use crate::rtmp::mirror::host::{HOSTS, Hosts};
 use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
-use crate::rtmp_client::Session;
+use crate::rtmp_client::{Backoff, Complaint, Session};
 use crate::system::wall_ms;
 use crate::telemetry::logging::Escaped;
 
@@ -52,7 +52,7 @@ impl Edge {
                 );
             }
             let random = crate::system::random().map_or(0, u64::from_be_bytes);
-            let delay = backoff.delay(complaint.lasts(now), self.is_watched(), random);
+            let delay = backoff.delay(ceiling(complaint.lasts(now), self.is_watched()), random);
             sleep(delay).await;
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::backoff::Backoff;
-use super::{Complaint, Edge, Trouble, Wanted};
+use super::backoff::ceiling;
+use super::{Edge, Trouble, Wanted};
 use crate::amf::Value;
 use crate::bridge;
 use crate::cluster::Link;
@@ -21,6 +21,7 @@ use crate::rtmp::command::data_values;
 use crate::rtmp::message::kind;
 use crate::rtmp::mirror::{EpochMark, is_epoch};
 use crate::rtmp::status::{code, code_of};
+use crate::rtmp_client::{Backoff, Complaint};
 use crate::system::random;
 use crate::system::wall_ms;
 use crate::telemetry::logging::{Escaped, limited};
@@ -81,7 +82,7 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
             }
             let viewers = edge.hub.get(&name).map_or(0, |s| s.viewers().total());
             let random = random().map_or(0, u64::from_be_bytes);
-            let delay = backoff.delay(complaint.lasts(now), viewers > 0, random);
+            let delay = backoff.delay(ceiling(complaint.lasts(now), viewers > 0), random);
             tokio::select! {
                 () = sleep(delay) => {}
                 () = wanted.changed.notified() => {}

@@ -1,5 +1,8 @@
 //! Drives [`crate::rtmp`] client machines over sockets: a mirror's pulls, the demo's encoder.
 
+mod backoff;
+mod complaint;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -14,6 +17,9 @@ use crate::rtmp::client::{Client, ClientConfig, Event, Output};
 use crate::rtmp::session::reason::CloseReason;
 use crate::system::give_up_after;
 use crate::transport::{Connector, Socket, explain};
+
+pub use backoff::Backoff;
+pub use complaint::Complaint;
 
 /// Resolving and connecting together.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +72,8 @@ pub struct Session {
     machine: Client,
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
+    /// Bytes that the server's socket took.
+    sent: u64,
     buffer: Box<[u8]>,
     /// There may be more to read, but it is the turn of the thread's other tasks.
     pause: bool,
@@ -121,6 +129,7 @@ impl Session {
             machine: Client::new(config, Instant::now()),
             unsent: VecDeque::new(),
             unsent_bytes: 0,
+            sent: 0,
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             pause: false,
             held: false,
@@ -142,6 +151,12 @@ impl Session {
     #[must_use]
     pub fn unsent(&self) -> usize {
         self.unsent_bytes.saturating_add(self.machine.queued())
+    }
+
+    /// Bytes that the server's system has taken so far.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// What happens next. May be dropped and called again at any time without losing anything.
@@ -211,6 +226,7 @@ impl Session {
                 Ok(n) => {
                     front.advance(n);
                     self.unsent_bytes = self.unsent_bytes.saturating_sub(n);
+                    self.sent = self.sent.saturating_add(n as u64);
                     if front.is_empty() {
                         self.unsent.pop_front();
                     }

@@ -26,6 +26,9 @@ pub fn explain(error: &io::Error) -> String {
         Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "its certificate comes from an authority that is not known here; name the file of that one, or use another certificate".to_owned()
         }
+        Some(Tls::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "its certificate has expired, or the clock of this machine is wrong".to_owned(),
         Some(error) => error.to_string(),
         None => error.to_string(),
     }

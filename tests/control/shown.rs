@@ -300,6 +300,7 @@ async fn every_field_is_documented() {
             &["ctl", "streams"],
             &["ctl", "viewers"],
             &["ctl", "mirrors"],
+            &["ctl", "remotes"],
             &["ctl", "health"],
             &["ctl", "version"],
             &["ctl", "kick", "0"],
@@ -321,6 +322,13 @@ fn everything() -> crtmpserver::control::model::Answer {
     Answer {
         error: Some(crtmpserver::control::protocol::Refusal::new("x", "x")),
         next: some(),
+        remotes: Some(vec![Remote {
+            of: Some(0),
+            code: some(),
+            error: some(),
+            error_ms: Some(0),
+            ..Remote::default()
+        }]),
         silent_shards: vec![0],
         status: Some(Status {
             listeners: vec![Listener::default()],

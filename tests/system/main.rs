@@ -27,6 +27,7 @@ mod process;
 mod programs;
 mod recording;
 mod reload;
+mod remote;
 mod standalone;
 mod survive;
 mod tls;
@@ -183,6 +184,27 @@ const TESTS: &[Test] = &[
         "standalone::wrong_names_are_answered",
         &[FFMPEG],
         standalone::wrong_names_are_answered,
+    ),
+    (
+        "remote::a_pull_comes_back_whoever_was_killed",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        remote::a_pull_comes_back_whoever_was_killed,
+    ),
+    (
+        "remote::a_push_comes_back_whoever_was_killed",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        remote::a_push_comes_back_whoever_was_killed,
+    ),
+    ("remote::a_push_logs_in", &[FFMPEG], remote::a_push_logs_in),
+    (
+        "remote::a_pull_in_tls_checks_its_source",
+        &[FFMPEG],
+        remote::a_pull_in_tls_checks_its_source,
+    ),
+    (
+        "remote::a_mirror_pushes",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        remote::a_mirror_pushes,
     ),
     (
         "files::every_player_gets_every_packet",

@@ -1,0 +1,232 @@
+//! Where another server is, as people write it: `rtmp://USER:PASSWORD@HOST:PORT/PATH?QUERY`.
+//!
+//! What is shown of it (`Display`) has neither login nor query: both are secrets more often than not.
+//! For the same reason no error repeats the text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::secret::Password;
+use crate::limits::MAX_REMOTE_URL;
+
+/// A server of RTMP or RTMPS, and a path on it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// In TLS.
+    pub tls: bool,
+    /// A name or an address, without the brackets of IPv6.
+    pub host: String,
+    /// When it was not given, 1935, or 443 in TLS.
+    pub port: u16,
+    /// Behind the first `/`, without it; may be empty.
+    pub path: String,
+    /// Behind the `?`, without it.
+    pub query: Option<String>,
+    /// In front of the `@`.
+    pub login: Option<(String, Password)>,
+}
+
+impl Address {
+    /// `host:port`, for dialling.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// `rtmp://host:port`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let scheme = if self.tls { "rtmps" } else { "rtmp" };
+        format!("{scheme}://{}", self.place())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.server(), self.path)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            |why: &str| format!("{why}; write \"rtmp://HOST/APPLICATION/STREAM\", or rtmps://");
+        if text.len() > MAX_REMOTE_URL {
+            return Err(wrong(&format!("is longer than {MAX_REMOTE_URL} bytes")));
+        }
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(wrong("has a space or a control character"));
+        }
+        let (rest, tls) = match (strip(text, "rtmp://"), strip(text, "rtmps://")) {
+            (Some(rest), _) => (rest, false),
+            (_, Some(rest)) => (rest, true),
+            _ => return Err(wrong("is no rtmp:// or rtmps:// address")),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (path, None),
+        };
+        // A password may have an @ of its own.
+        let (login, place) = match authority.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, authority),
+        };
+        let (host, port) = place_of(place).map_err(wrong)?;
+        Ok(Self {
+            tls,
+            host,
+            port: port.unwrap_or(if tls { 443 } else { 1935 }),
+            path: path.to_owned(),
+            query,
+            login: login.map(|login| {
+                let (user, password) = login.split_once(':').unwrap_or((login, ""));
+                (decoded(user), Password::new(decoded(password)))
+            }),
+        })
+    }
+}
+
+/// Schemes are written in any case.
+fn strip<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(scheme.len())?;
+    head.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+fn place_of(place: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or("lacks a ]")?;
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err("has no IPv6 address in its brackets");
+            }
+            let port = match port {
+                "" => None,
+                port => Some(port.strip_prefix(':').ok_or("has no port behind its ]")?),
+            };
+            (host, port)
+        }
+        None => match place.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+    if host.is_empty() || host.len() > 255 || !host.chars().all(good) {
+        return Err("has no usable host");
+    }
+    let port = match port {
+        None => None,
+        Some(port) => {
+            let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+            Some(port.ok_or("has no port from 1 to 65535")?)
+        }
+    };
+    Ok((host.to_owned(), port))
+}
+
+/// `%40` is `@`; a `%` that begins no such thing is itself, as the original took it.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |b: u8| {
+            char::from(b)
+                .to_digit(16)
+                .and_then(|d| u8::try_from(d).ok())
+        };
+        let escaped = match (first, after) {
+            (b'%', [high, low, behind @ ..]) => {
+                let byte = hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low);
+                byte.map(|byte| (byte, behind))
+            }
+            _ => None,
+        };
+        let (byte, behind) = escaped.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = behind;
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let a = parsed("rtmp://ann:se%40cret@Host.example:1936/live/sub/event?x=1&y=/");
+        assert_eq!((a.tls, a.port), (false, 1936));
+        assert_eq!(
+            (a.host.as_str(), a.path.as_str()),
+            ("Host.example", "live/sub/event")
+        );
+        assert_eq!(a.query.as_deref(), Some("x=1&y=/"));
+        let (user, password) = a.login.clone().unwrap();
+        assert_eq!((user.as_str(), password.reveal()), ("ann", "se@cret"));
+        assert_eq!(a.to_string(), "rtmp://Host.example:1936/live/sub/event");
+        let a = parsed("RTMPS://[::1]/live");
+        assert_eq!(
+            (a.tls, a.port, a.place().as_str()),
+            (true, 443, "[::1]:443")
+        );
+        assert_eq!(parsed("rtmp://h").to_string(), "rtmp://h:1935/");
+        let (user, password) = parsed("rtmp://u:p@q%zz@h/a").login.unwrap();
+        assert_eq!((user.as_str(), password.reveal()), ("u", "p@q%zz"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_secret() {
+        for bad in [
+            "",
+            "http://ann:hunter2@h/x",
+            "rtmp://ann:hunter2@/x",
+            "rtmp://ann:hunter2@h:0/x",
+            "rtmp://ann:hunter2@h:70000/x",
+            "rtmp://ann:hunter2@[::1/x",
+            "rtmp://ann:hunter2@[zz]/x",
+            "rtmp://ann:hunter2@[::1]9/x",
+            "rtmp://ann:hunter2@h o/x",
+            "rtmp://ann:hunter2@h/x\ny",
+            "rtmp://ann:hunter2@hö/x",
+        ] {
+            let error = bad.parse::<Address>().unwrap_err();
+            assert!(error.contains("rtmp://HOST"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let long = format!("rtmp://h/{}", "x".repeat(MAX_REMOTE_URL));
+        assert!(long.parse::<Address>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_no_secret_is_shown(text in "(rtmps?://)?[a-z@:/?%\\[\\].0-9é]{0,40}") {
+            if let Ok(address) = text.parse::<Address>() {
+                let shown = format!("{address} {address:?}");
+                prop_assert!(!shown.contains('?'));
+                prop_assert!(address.port > 0);
+                // What is shown leads to the same place.
+                let again: Address = shown.split(' ').next().unwrap().parse().unwrap();
+                prop_assert_eq!((again.place(), again.path), (address.place(), address.path));
+            }
+        }
+    }
+}
