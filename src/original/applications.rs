@@ -112,7 +112,10 @@ pub(super) fn media_storage(writer: &mut Writer<'_>, value: &Value, at: &str, sc
 /// `recordedStreamsStorage`
 fn recordings(writer: &mut Writer<'_>, value: &Value, at: &str, _: &Scope) {
     match value {
-        Value::Text(_) => writer.without(at, "streams are not recorded"),
+        Value::Text(path) => {
+            writer.set("record.folder", Item::Text(path.clone()), at);
+            writer.set("record.publishers", Item::Flag(true), at);
+        }
         other => writer.wrong(at, other, "the name of a folder"),
     }
 }

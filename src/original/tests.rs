@@ -211,6 +211,9 @@ fn files_are_played_from_their_folders() {
         "/films".to_owned(),
     ]);
     assert_eq!(all.value("files.folders"), Some(&folders));
+    let recordings = Item::Text("/rec".to_owned());
+    assert_eq!(all.value("record.folder"), Some(&recordings));
+    assert_eq!(all.value("record.publishers"), Some(&Item::Flag(true)));
     assert_eq!(
         all.value("files.seek"),
         Some(&Item::Text("exact".to_owned()))
