@@ -44,7 +44,7 @@ impl Daemon {
             .port();
         let config = dir.path().join("c.toml");
         let text = format!(
-            "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"\"\n[files]\nfolders = [\".\"]\n{keys}"
+            "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"c.sock\"\n[files]\nfolders = [\".\"]\n{keys}"
         );
         fs::write(&config, text).unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
@@ -408,5 +408,48 @@ fn several_files_on_one_connection() {
     for all in [first, second] {
         player.media = all;
         assert_eq!(player.received(), tags());
+    }
+}
+
+/// What `ctl viewers` shows, as JSON.
+fn viewers(daemon: &Daemon) -> serde_json::Value {
+    let done = Program::new(env!("CARGO_BIN_EXE_crtmpserver"))
+        .args(["ctl", "viewers", "--json", "--socket"])
+        .arg(daemon.dir.path().join("c.sock"))
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    answer["viewers"].clone()
+}
+
+#[test]
+fn an_operator_sees_who_plays_what() {
+    let daemon = Daemon::start("");
+    let mut player = Player::new(&daemon);
+    assert_eq!(viewers(&daemon).as_array().map(Vec::len), Some(0));
+    player.play(vec!["film".into()]);
+    player.until(code::PLAY_START);
+    let shown = viewers(&daemon);
+    assert_eq!(shown.as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(shown[0]["stream"], "film.flv");
+    assert_eq!(shown[0]["protocol"], "file");
+    let id = shown[0]["id"].to_string();
+    let kicked = Program::new(env!("CARGO_BIN_EXE_crtmpserver"))
+        .args(["ctl", "kick", &id, "--socket"])
+        .arg(daemon.dir.path().join("c.sock"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(kicked.stdout).unwrap();
+    assert!(
+        kicked.status.success() && said.contains("film.flv"),
+        "{said}"
+    );
+    let begun = Instant::now();
+    while viewers(&daemon)
+        .as_array()
+        .is_some_and(|all| !all.is_empty())
+    {
+        assert!(begun.elapsed() < PATIENCE, "it is still listed");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -277,7 +277,7 @@ impl Control {
             })
             .await;
         rows.extend(found.into_values().flatten());
-        rows.sort_by(|a, b| (a.id, &a.stream).cmp(&(b.id, &b.stream)));
+        rows.sort_by(|a, b| (a.id, &a.what).cmp(&(b.id, &b.what)));
         let mut ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
         ids.dedup();
         let last = ids.get(page.limit.saturating_sub(1)).copied();

@@ -341,7 +341,7 @@ pub struct Stream {
 pub struct Viewer {
     /// The number of its connection, for `kick`.
     pub id: u64,
-    /// `rtmp`, `http-flv` or `mirror`
+    /// `rtmp`, `http-flv`, `hls` or `mirror`; `file` for a media file over RTMP
     pub protocol: String,
     /// Its address.
     pub peer: String,

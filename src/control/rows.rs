@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::model::{Mirror, Program, Remote, Stream, Viewer, Watching};
 use crate::cluster;
-use crate::net::{PublisherNow, ViewerNow, ViewerState};
+use crate::net::{PublisherNow, ViewerNow, ViewerState, Watched};
 use crate::relay::{self, State, StreamInfo, millis};
 use crate::remote::{Origin, Row};
 use crate::rtmp::mirror::host::Host;
@@ -141,15 +141,16 @@ pub(super) fn remote(row: &Row, clock: Clock) -> Remote {
 pub(super) fn viewer(now: ViewerNow, clock: Clock) -> Viewer {
     Viewer {
         id: now.id,
-        protocol: match now.watching {
-            relay::Protocol::Rtmp => "rtmp",
-            relay::Protocol::Flv => "http-flv",
-            relay::Protocol::Hls => "hls",
-            relay::Protocol::Mirror => "mirror",
+        protocol: match (&now.what, now.watching) {
+            (Watched::File(_), _) => "file",
+            (_, relay::Protocol::Rtmp) => "rtmp",
+            (_, relay::Protocol::Flv) => "http-flv",
+            (_, relay::Protocol::Hls) => "hls",
+            (_, relay::Protocol::Mirror) => "mirror",
         }
         .to_owned(),
         peer: now.peer.to_string(),
-        stream: now.stream.to_string(),
+        stream: now.what.to_string(),
         since_ms: clock.date(now.since),
         state: match now.state {
             ViewerState::Playing => "playing",

@@ -34,6 +34,10 @@ pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals, Wish};
 pub use pacing::Latency;
 pub use player::{Announce, Play};
-pub use registry::{KickedNow, PublisherNow, Registered, Target, ViewerNow, ViewerState, Wanted};
+#[cfg(feature = "publish")]
+pub use registry::PlaysFile;
+pub use registry::{
+    KickedNow, PublisherNow, Registered, Target, ViewerNow, ViewerState, Wanted, Watched,
+};
 pub use shards::{Shard, Shards, Stopped};
 pub use socket::{canonical, owner};

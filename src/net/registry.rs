@@ -5,6 +5,7 @@
 //! on the shard's own thread, a few hundred connections at a time.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,15 +47,36 @@ struct Entry {
     outlet: Rc<Outlet>,
     ip: IpAddr,
     port: u16,
-    /// What it publishes; nothing for a viewer.
-    publishes: Option<Box<Publishes>>,
+    /// What it publishes, and which files it plays; nothing for a viewer of what is live.
+    does: Option<Box<Does>>,
 }
 
-/// What one connection publishes.
-#[derive(Debug)]
-struct Publishes {
+/// What one connection does beside watching what is live.
+#[derive(Debug, Default)]
+struct Does {
     encoder: Box<str>,
+    /// What it publishes, by message stream.
     streams: Vec<(u32, StreamName)>,
+    /// The files that it plays, by message stream, and since when.
+    files: Vec<(u32, Box<str>, Instant)>,
+}
+
+/// What a viewer watches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watched {
+    /// What is live.
+    Stream(StreamName),
+    /// A media file.
+    File(Box<str>),
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(name) => name.fmt(f),
+            Self::File(name) => f.write_str(name),
+        }
+    }
 }
 
 /// One stream that a connection plays, at one moment.
@@ -65,7 +87,7 @@ pub struct ViewerNow {
     /// Its address.
     pub peer: SocketAddr,
     /// What it plays.
-    pub stream: StreamName,
+    pub what: Watched,
     /// How.
     pub watching: Watching,
     /// When it asked for the stream.
@@ -116,7 +138,7 @@ pub struct KickedNow {
     /// What it published.
     pub published: Vec<StreamName>,
     /// What it played.
-    pub played: Vec<StreamName>,
+    pub played: Vec<Watched>,
 }
 
 /// Whom to kick.
@@ -166,7 +188,7 @@ impl Registry {
             outlet: Rc::clone(outlet),
             ip: peer.ip(),
             port: peer.port(),
-            publishes: None,
+            does: None,
         });
         if let Some(place) = places.free.pop()
             && let Some(free) = places.entries.get_mut(place as usize)
@@ -221,7 +243,7 @@ impl Entry {
     }
 
     fn published(&self) -> impl Iterator<Item = &StreamName> {
-        let all = self.publishes.iter().flat_map(|p| p.streams.iter());
+        let all = self.does.iter().flat_map(|does| does.streams.iter());
         all.map(|(_, name)| name)
     }
 
@@ -237,7 +259,7 @@ impl Entry {
             row(ViewerNow {
                 id: self.id,
                 peer: self.peer(),
-                stream: now.stream,
+                what: Watched::Stream(now.stream),
                 watching: now.watching,
                 since: now.asked,
                 state: match (player.paused, now.waits, slow) {
@@ -251,11 +273,31 @@ impl Entry {
                 lag_ms: now.lag_ms,
             });
         });
+        if stream.is_some() {
+            return;
+        }
+        for (_, name, since) in self.does.iter().flat_map(|does| &does.files) {
+            row(ViewerNow {
+                id: self.id,
+                peer: self.peer(),
+                what: Watched::File(name.clone()),
+                watching: Watching::Rtmp,
+                since: *since,
+                state: if slow {
+                    ViewerState::Slow
+                } else {
+                    ViewerState::Playing
+                },
+                totals,
+                lag_frames: 0,
+                lag_ms: 0,
+            });
+        }
     }
 
     fn kick(&self) -> KickedNow {
         let mut played = Vec::new();
-        self.viewers(None, |viewer| played.push(viewer.stream));
+        self.viewers(None, |viewer| played.push(viewer.what));
         self.outlet.wish(Wish::Kick);
         KickedNow {
             id: self.id,
@@ -312,14 +354,14 @@ impl Shard {
         let mut rows = Vec::new();
         self.registry()
             .each(|_, entry| {
-                let Some(publishes) = &entry.publishes else {
+                let Some(does) = &entry.does else {
                     return;
                 };
-                rows.extend(publishes.streams.iter().map(|(_, stream)| PublisherNow {
+                rows.extend(does.streams.iter().map(|(_, stream)| PublisherNow {
                     id: entry.id,
                     peer: entry.peer(),
                     stream: stream.clone(),
-                    encoder: publishes.encoder.clone(),
+                    encoder: does.encoder.clone(),
                 }));
             })
             .await;
@@ -388,13 +430,9 @@ impl Registered {
     #[cfg(feature = "publish")]
     pub fn publishes(&self, message_stream: u32, name: &StreamName, encoder: &str) {
         self.with(|entry| {
-            let publishes = entry.publishes.get_or_insert_with(|| {
-                Box::new(Publishes {
-                    encoder: encoder.into(),
-                    streams: Vec::new(),
-                })
-            });
-            publishes.streams.push((message_stream, name.clone()));
+            let does = entry.does.get_or_insert_default();
+            does.encoder = encoder.into();
+            does.streams.push((message_stream, name.clone()));
         });
     }
 
@@ -402,8 +440,45 @@ impl Registered {
     #[cfg(feature = "publish")]
     pub fn unpublishes(&self, message_stream: u32) {
         self.with(|entry| {
-            if let Some(publishes) = &mut entry.publishes {
-                publishes.streams.retain(|(id, _)| *id != message_stream);
+            if let Some(does) = &mut entry.does {
+                does.streams.retain(|(id, _)| *id != message_stream);
+            }
+        });
+    }
+
+    /// It plays a file on this message stream, for as long as the answer is kept.
+    #[cfg(feature = "publish")]
+    #[must_use]
+    pub fn plays_file(&self, message_stream: u32, name: &str) -> PlaysFile {
+        self.with(|entry| {
+            let does = entry.does.get_or_insert_default();
+            does.files
+                .push((message_stream, name.into(), Instant::now()));
+        });
+        PlaysFile {
+            outlet: Rc::clone(&self.outlet),
+            place: self.place,
+            message_stream,
+        }
+    }
+}
+
+/// See [`Registered::plays_file`].
+#[cfg(feature = "publish")]
+#[derive(Debug)]
+pub struct PlaysFile {
+    outlet: Rc<Outlet>,
+    place: u32,
+    message_stream: u32,
+}
+
+#[cfg(feature = "publish")]
+impl Drop for PlaysFile {
+    fn drop(&mut self) {
+        // Whose place it is now has no message stream of this number with a file: it has just begun.
+        self.outlet.shard().registry().with(self.place, |entry| {
+            if let Some(does) = &mut entry.does {
+                does.files.retain(|(id, ..)| *id != self.message_stream);
             }
         });
     }

@@ -143,7 +143,11 @@ impl Connection {
                         "play refused: nobody publishes this stream"
                     );
                 });
-                let text = format!("Nobody publishes {name}.");
+                let files = match self.server.cluster.role() {
+                    "standalone" => String::new(),
+                    role => format!(" A {role} plays no files; a standalone does."),
+                };
+                let text = format!("Nobody publishes {name}.{files}");
                 self.machine
                     .reject_play(id, code::PLAY_STREAM_NOT_FOUND, &text);
             } else {

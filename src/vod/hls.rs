@@ -190,7 +190,8 @@ fn inits<'a>(
     let mut before: Option<(Vec<usize>, Arc<Init>)> = None;
     let starts: Vec<usize> = cuts.iter().map(|cut| cut.at).collect();
     starts.into_iter().map(move |at| {
-        let first = first_of(index, at, Kind::Video).unwrap_or(at);
+        let pictures = (index.keys() > 0).then(|| first_of(index, at, Kind::Video));
+        let first = pictures.flatten().unwrap_or(at);
         let held = index.headers_at(first);
         if let Some((same, init)) = &before
             && *same == held

@@ -35,7 +35,13 @@ fn remux(world: &World, ffmpeg: &str, from: &Path, to: &Path, options: &[&str]) 
 }
 
 /// What ffmpeg gets of an address, to its end; `before` goes in front of it.
-fn watched(world: &World, ffmpeg: &str, name: &str, before: &[&str], url: &str) -> Packets {
+pub(crate) fn watched(
+    world: &World,
+    ffmpeg: &str,
+    name: &str,
+    before: &[&str],
+    url: &str,
+) -> Packets {
     let mut command = Command::new(ffmpeg);
     command
         .args(["-hide_banner", "-loglevel", "verbose"])

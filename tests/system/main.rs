@@ -442,6 +442,11 @@ const TESTS: &[Test] = &[
         tls::encoders_and_viewers_use_it,
     ),
     (
+        "tls::files_come_over_it",
+        &[FFMPEG],
+        tls::files_come_over_it,
+    ),
+    (
         "tls::a_mirror_checks_who_its_master_is",
         &[FFMPEG],
         tls::a_mirror_checks_who_its_master_is,

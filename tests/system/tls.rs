@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::daemon::{Server, binary, master_keys, mirror_keys, secret, users};
+use crate::files;
 use crate::media::{Packets, programme};
 use crate::programs::{publish, watch, watched};
 use crate::world::{World, free_ports, wait_for};
@@ -132,6 +133,29 @@ pub(crate) fn encoders_and_viewers_use_it(world: &World) {
     assert!(said.contains("does not speak TLS"), "{said}");
     server.process.signal(Signal::SIGTERM);
     assert!(server.process.wait(Duration::from_secs(20)).success());
+}
+
+pub(crate) fn files_come_over_it(world: &World) {
+    show(world, "server");
+    let folder = world.path("media");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(programme(), folder.join("film.flv")).unwrap();
+    let keys = format!("[files]\nfolders = [{:?}]\n", folder.display().to_string());
+    let (server, rtmps, https) = secure(world, "standalone", &keys);
+    server.wait_ready();
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    for (name, url) in [
+        ("rtmps", format!("rtmps://127.0.0.1:{rtmps}/vod/film")),
+        ("https", format!("https://127.0.0.1:{https}/files/film.flv")),
+        (
+            "hls",
+            format!("https://127.0.0.1:{https}/files/film.flv.m3u8"),
+        ),
+    ] {
+        let got = files::watched(world, "ffmpeg", name, &[], &url);
+        assert_eq!(got.video.packets, source.video.packets, "{name}");
+        assert_eq!(got.audio.packets, source.audio.packets, "{name}");
+    }
 }
 
 pub(crate) fn a_mirror_checks_who_its_master_is(world: &World) {

@@ -42,9 +42,12 @@ async fn list(
     Extension(Local(local)): Extension<Local>,
     fields: HeaderMap,
 ) -> Response<Body> {
-    let Some(library) = library(&web).filter(|files| files.config().list) else {
-        return not_found().await.into_response();
+    let Some(library) = library(&web) else {
+        return no_files(&web);
     };
+    if !library.config().list {
+        return not_found().await.into_response();
+    }
     match library.list().await {
         Ok(listing) => {
             let links = links(&web, local, &fields);
@@ -63,7 +66,7 @@ async fn one(
     request: Request<Body>,
 ) -> Response<Body> {
     let Some(library) = library(&web) else {
-        return not_found().await.into_response();
+        return no_files(&web);
     };
     if let Some((name, wanted)) = hls::asked(&name, request.uri().path()) {
         return hls::answer(library, name, wanted, life).await;
@@ -86,6 +89,16 @@ async fn one(
         return Html(page::file(&name, opened.length, &links)).into_response();
     }
     send(library, &name, opened, &request, life)
+}
+
+/// Why there are none here, whatever the name.
+fn no_files(web: &Web) -> Response<Body> {
+    let why = match web.cluster.role() {
+        "standalone" => "This server has no folder with files (files.folders).".to_owned(),
+        role => format!("A {role} has no files; a standalone has."),
+    };
+    let page = page::message("No files here", &why);
+    (StatusCode::NOT_FOUND, Html(page)).into_response()
 }
 
 fn busy() -> Response<Body> {

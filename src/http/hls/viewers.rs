@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::{Cluster, Place, Refused, Via};
 use crate::limits::{HLS_VIEWER_SILENCE, MAX_HLS_VIEWERS};
 use crate::media::StreamName;
-use crate::net::{Totals, ViewerNow, ViewerState};
+use crate::net::{Totals, ViewerNow, ViewerState, Watched};
 use crate::relay::{Protocol, Stream, Viewing};
 use crate::system::random;
 use crate::telemetry::metrics::Metrics;
@@ -167,7 +167,7 @@ impl Viewers {
         self.list.values().map(|viewer| ViewerNow {
             id: viewer.number,
             peer: viewer.peer,
-            stream: stream.clone(),
+            what: Watched::Stream(stream.clone()),
             watching: Protocol::Hls,
             since: viewer.since,
             state: ViewerState::Playing,

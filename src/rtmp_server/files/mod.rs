@@ -15,6 +15,7 @@ use crate::cluster::{Place, Via};
 use crate::index::{Due, Feed, Wanted};
 use crate::limits::{FILE_PATIENCE, MAX_FILE_PLAYS, MAX_LENGTH_CALLS};
 use crate::media::StreamName;
+use crate::net::PlaysFile;
 use crate::relay::Wake;
 use crate::rtmp::status::code;
 use crate::telemetry::logging::Escaped;
@@ -55,15 +56,17 @@ struct Play {
 struct Seat {
     metrics: Arc<Metrics>,
     _place: Place,
+    _listed: PlaysFile,
 }
 
 impl Seat {
-    fn take(metrics: &Arc<Metrics>, place: Place) -> Self {
+    fn take(metrics: &Arc<Metrics>, place: Place, listed: PlaysFile) -> Self {
         metrics.file_viewers.inc();
         metrics.file_joins.inc();
         Self {
             metrics: Arc::clone(metrics),
             _place: place,
+            _listed: listed,
         }
     }
 }
@@ -388,7 +391,10 @@ impl Connection {
             .cluster
             .admit(opened.kbit_per_second(), Via::Rtmp)
         {
-            Ok(place) => play.seat = Some(Seat::take(self.shard.metrics(), place)),
+            Ok(place) => {
+                let listed = self.registered.plays_file(stream, opened.name.as_str());
+                play.seat = Some(Seat::take(self.shard.metrics(), place, listed));
+            }
             Err(refused) => {
                 self.send_elsewhere(stream, &refused);
                 return Next::Gone;
