@@ -100,7 +100,9 @@ impl<'a> Machine<'a> {
                 add("-kernel", image.kernel.display().to_string());
                 add(
                     "-append",
-                    format!("root={ROOT} rw rootwait console=ttyS0 mitigations=off {words}"),
+                    format!(
+                        "root={ROOT} rw rootwait console=ttyS0 mitigations=off no_timer_check {words}"
+                    ),
                 );
             }
             Start::Bios => {}

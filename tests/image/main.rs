@@ -17,6 +17,7 @@
 mod daemon;
 mod disk;
 mod lab;
+mod login;
 mod machine;
 mod master;
 #[path = "../system/media.rs"]
@@ -100,6 +101,11 @@ const TESTS: &[Test] = &[
         Full,
         seed::user_data_that_is_none,
     ),
+    (
+        "login::for_who_has_the_key",
+        Full,
+        login::for_who_has_the_key,
+    ),
     ("mirror::ten_at_once", Full, mirror::ten_at_once),
     (
         "recipe::the_same_bytes_again",
@@ -109,7 +115,7 @@ const TESTS: &[Test] = &[
 ];
 
 /// What the tests drive, all of Debian.
-const NEEDS: [&str; 12] = [
+const NEEDS: [&str; 13] = [
     "qemu-system-x86_64",
     "qemu-img",
     "mmdebstrap",
@@ -120,6 +126,7 @@ const NEEDS: [&str; 12] = [
     "sfdisk",
     "mcopy",
     "strip",
+    "ssh",
     "ffmpeg",
     "python3",
 ];

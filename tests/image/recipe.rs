@@ -109,9 +109,22 @@ impl Images {
         })
     }
 
+    /// One of a mirror that lets in who has the key of this public one, and keeps itself up to date.
+    pub(crate) fn with_login(&self, world: &World, key: &Path) -> Image {
+        let (master, secret) = (format!("rtmp://{HOST}:{MASTER}"), text(&self.secret));
+        let key = text(key);
+        let baked_in = ["--master", &master, "--secret-file", &secret];
+        let arguments = [&baked_in[..], &["--login", &key, "--upgrades"]].concat();
+        self.built_in(world, "mirror", &arguments, &world.path("image"))
+    }
+
     fn built(&self, role: &str, arguments: &[&str], output: &Path) -> Image {
         let world = World::new(&format!("image-{role}"));
-        let ended = self.build(&world, role, arguments, output);
+        self.built_in(&world, role, arguments, output)
+    }
+
+    fn built_in(&self, world: &World, role: &str, arguments: &[&str], output: &Path) -> Image {
+        let ended = self.build(world, role, arguments, output);
         assert!(ended.status.success(), "{}\n{}", ended.out, ended.err);
         let file = |end: &str| output.join(format!("crtmpserver-{role}.{end}"));
         Image {
