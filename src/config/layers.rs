@@ -130,7 +130,8 @@ impl Layers {
     #[cfg(feature = "publish")]
     fn read_original(&mut self, path: &Path) -> Result<(), Problem> {
         let original = super::Original::read(path)?;
-        let (values, translated) = original.layer();
+        let (mut values, translated) = original.layer();
+        self.tables.extend(Table::take(path, "", &mut values));
         let place = path.display();
         let warnings = original.translation.warnings();
         self.warnings

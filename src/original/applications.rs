@@ -113,7 +113,7 @@ pub(super) fn media_storage(writer: &mut Writer<'_>, value: &Value, at: &str, sc
 fn recordings(writer: &mut Writer<'_>, value: &Value, at: &str, _: &Scope) {
     match value {
         Value::Text(path) => {
-            writer.set("record.folder", Item::Text(path.clone()), at);
+            writer.set("record.folder", Item::File(vec![path.clone()]), at);
             writer.set("record.publishers", Item::Flag(true), at);
         }
         other => writer.wrong(at, other, "the name of a folder"),

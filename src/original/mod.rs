@@ -5,6 +5,7 @@
 
 mod acceptors;
 mod applications;
+mod remote;
 mod rules;
 #[cfg(test)]
 mod tests;

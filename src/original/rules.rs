@@ -1,7 +1,7 @@
 //! A line for each key of the original: what takes it up, what it is here, or why there is nothing.
 
 use super::writer::{Scope, Writer};
-use super::{acceptors, applications};
+use super::{acceptors, applications, remote};
 use crate::lua::Value;
 
 /// What becomes of a key.
@@ -27,8 +27,8 @@ const LOG_FILE: &str =
     "the log goes to standard error; journald, or what starts the server, keeps and turns files";
 const STRESS: &str = "`crtmpserver stress` loads a server with viewers and publishers";
 const OWN_LUA: &str = "applications of one's own, in Lua too, are not here";
-const PULL: &str = "pulls of other servers' streams are not here";
-const PUSH: &str = "pushes to other servers are not here";
+const ALWAYS: &str = "a connection that breaks is made again, for ever";
+const LIVE_ALONE: &str = "what is live is pulled, from now on";
 const RTP: &str = "RTSP and RTP are not here";
 
 /// The table `configuration`.
@@ -88,7 +88,7 @@ pub(super) const APPLICATION: &[(&str, Rule)] = &[
     ("acceptors", Take(acceptors::acceptors)),
     ("mediaFolder", Take(applications::media_folder)),
     ("mediaStorage", Take(applications::media_storage)),
-    ("externalStreams", Without(PULL)),
+    ("externalStreams", Take(remote::pulls)),
     ("authentication", Take(applications::authentication)),
     ("rtcpDetectionInterval", Without(RTP)),
     (
@@ -119,8 +119,11 @@ pub(super) const APPLICATION: &[(&str, Rule)] = &[
         "allowDuplicateInboundNetworkStreams",
         Take(applications::takeover),
     ),
-    ("abortOnConnectError", Without(PUSH)),
-    ("targetServers", Without(PUSH)),
+    (
+        "abortOnConnectError",
+        Otherwise("a push that fails is tried again, and its source goes on"),
+    ),
+    ("targetServers", Take(remote::pushes)),
     ("targetServer", Without(STRESS)),
     ("targetApp", Without(STRESS)),
     ("streams", Without(STRESS)),
@@ -129,6 +132,54 @@ pub(super) const APPLICATION: &[(&str, Rule)] = &[
     ("active", Without(STRESS)),
     ("vmType", Without(OWN_LUA)),
     ("script", Without(OWN_LUA)),
+];
+
+/// One of `externalStreams`.
+pub(super) const EXTERNAL_STREAM: &[(&str, Rule)] = &[
+    ("uri", Read),
+    ("localStreamName", Read),
+    ("tcUrl", Read),
+    ("pageUrl", Read),
+    ("swfUrl", Read),
+    ("emulateUserAgent", Read),
+    ("keepAlive", Otherwise(ALWAYS)),
+    ("rangeStart", Otherwise(LIVE_ALONE)),
+    ("rangeEnd", Otherwise(LIVE_ALONE)),
+    ("forceTcp", Otherwise("RTMP is over TCP")),
+    (
+        "ttl",
+        Otherwise("without effect over TCP, here as in the original"),
+    ),
+    (
+        "tos",
+        Otherwise("without effect over TCP, here as in the original"),
+    ),
+    (
+        "httpProxy",
+        Without("connections go straight to their servers"),
+    ),
+    ("rtcpDetectionInterval", Otherwise("says nothing to RTMP")),
+    (
+        "rtmpAbsoluteTimestamps",
+        Otherwise("every message has its own time"),
+    ),
+];
+
+/// One of `targetServers`.
+pub(super) const TARGET_SERVER: &[(&str, Rule)] = &[
+    ("targetUri", Read),
+    ("localStreamName", Read),
+    ("targetStreamName", Read),
+    ("targetStreamType", Read),
+    ("tcUrl", Read),
+    ("pageUrl", Read),
+    ("swfUrl", Read),
+    ("emulateUserAgent", Read),
+    ("keepAlive", Otherwise(ALWAYS)),
+    (
+        "rtmpAbsoluteTimestamps",
+        Otherwise("every message has its own time"),
+    ),
 ];
 
 /// One of `mediaStorage`.

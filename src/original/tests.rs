@@ -211,9 +211,6 @@ fn files_are_played_from_their_folders() {
         "/films".to_owned(),
     ]);
     assert_eq!(all.value("files.folders"), Some(&folders));
-    let recordings = Item::Text("/rec".to_owned());
-    assert_eq!(all.value("record.folder"), Some(&recordings));
-    assert_eq!(all.value("record.publishers"), Some(&Item::Flag(true)));
     assert_eq!(
         all.value("files.seek"),
         Some(&Item::Text("exact".to_owned()))
@@ -223,6 +220,9 @@ fn files_are_played_from_their_folders() {
         Some(&Item::Text("30s".to_owned()))
     );
     let storage = "applications.flvplayback.mediaStorage";
+    let recordings = Item::File(vec!["/rec".to_owned()]);
+    assert_eq!(all.value("record.folder"), Some(&recordings));
+    assert_eq!(all.value("record.publishers"), Some(&Item::Flag(true)));
     assert!(
         all.lost(&format!("{storage}.films.keyframeSeek"))
             .contains("files.seek")
@@ -390,4 +390,61 @@ fn logins_are_names_and_passwords() {
     let names: Vec<&str> = all.iter().map(|login| login.name.as_str()).collect();
     assert_eq!((names, wrong.len()), (vec!["7", "ann"], 1));
     assert!(users("x = 1").is_err() && users("users = 1").is_err());
+}
+
+#[test]
+fn streams_come_from_other_servers_and_go_there() {
+    let all = translated(include_str!("../../tests/original/single/crtmpserver.lua"));
+    let text = |text: &str| Item::Text(text.to_owned());
+    let rows = |key: &str| match all.value(key) {
+        Some(Item::Rows(rows)) => rows.iter().map(|(_, row)| row.clone()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let pull = vec![
+        ("stream", text("flvplayback/news")),
+        ("uri", text("rtmp://studio.example.org/live/news?key=a")),
+        ("tc_url", text("rtmp://studio.example.org/live")),
+        ("page_url", text("http://studio.example.org/")),
+        ("swf_url", text("http://studio.example.org/player.swf")),
+        ("flash_ver", text("MAC 10,1,82,76")),
+    ];
+    assert_eq!(rows("pull"), [pull]);
+    let pushes = [
+        vec![
+            ("stream", text("proxypublish/news")),
+            ("uri", text("rtmp://relay.example.org/live")),
+            ("target", text("news-again")),
+            ("flash_ver", text("FMLE/3.0 (compatible; FMSc/1.0)")),
+        ],
+        vec![
+            ("stream", text("proxypublish/*")),
+            ("uri", text("rtmp://ann:secret@archive.example.org/record")),
+            ("type", text("record")),
+        ],
+    ];
+    assert_eq!(rows("push"), pushes);
+    // A password is never told.
+    assert!(all.notes.iter().all(|note| !note.text.contains("ann:")));
+    let file = toml(&[], &all.settings, &all.notes);
+    assert!(
+        file.contains("\n[[pull]]\n") && file.matches("\n[[push]]\n").count() == 2,
+        "{file}"
+    );
+    let all = with("name = 'proxypublish', externalStreams = {
+        { uri = 'rtmp://a/b/c', localStreamName = 'x' }, { uri = 'rtmp://a/b/d', localStreamName = 'x' },
+        { uri = 'rtmpe://a/b/c', localStreamName = 'y' }, { uri = 'rtmp://a/b/c' }, { localStreamName = 'z' },
+        { uri = 'rtmp://a/b/e', localStreamName = 'w', httpProxy = 'self' } },
+        targetServers = { { targetUri = 'rtmp://a/b', targetStreamName = 'n' } }");
+    let at = |n: u32| {
+        all.lost(&format!("applications.proxypublish.externalStreams[{n}]"))
+            .to_owned()
+    };
+    assert!(at(2).contains("there already") && at(3).contains("not spoken"));
+    assert!(at(4).contains("localStreamName") && at(5).contains("no uri"));
+    assert!(
+        all.lost("applications.proxypublish.externalStreams[6].httpProxy")
+            .contains("straight")
+    );
+    let target = "applications.proxypublish.targetServers[1].targetStreamName";
+    assert!(all.lost(target).contains("many streams"));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::rules::Rule;
-use super::{Item, Note, NoteKind, Setting, Translation};
+use super::{Item, Note, NoteKind, Row, Setting, Translation};
 use crate::lua::{Key, Table, Value};
 
 /// Where in the original's tables a key is.
@@ -138,6 +138,28 @@ impl<'a> Writer<'a> {
             list.push(text.to_owned());
             setting.from = format!("{}, {from}", setting.from);
         }
+    }
+
+    /// One more table of a list of ours; false when it is there already.
+    pub(super) fn row(&mut self, key: &'static str, row: Row, from: &str) -> bool {
+        let Some(setting) = self.find(key) else {
+            let rows = vec![(from.to_owned(), row)];
+            self.set(key, Item::Rows(rows), from);
+            return true;
+        };
+        let Item::Rows(rows) = &mut setting.value else {
+            return false;
+        };
+        // What it is called, or where it is.
+        let first = rows.iter().find(|(_, known)| known.first() == row.first());
+        if let Some((other, _)) = first.filter(|_| key != "push") {
+            let text = format!("is there already, by {other}: left out");
+            self.without(from, text);
+            return false;
+        }
+        rows.push((from.to_owned(), row));
+        setting.from = format!("{}, {from}", setting.from);
+        true
     }
 
     /// Another name of an application.
