@@ -13,6 +13,8 @@ pub mod calendar;
 pub mod codec;
 #[path = "control.rs"]
 pub mod control;
+#[path = "../src/elementary/mod.rs"]
+pub mod elementary;
 #[path = "../src/flv/mod.rs"]
 pub mod flv;
 #[path = "../src/hls/mod.rs"]
@@ -33,6 +35,8 @@ pub mod original;
 pub mod relay;
 #[path = "../src/rtmp/mod.rs"]
 pub mod rtmp;
+#[path = "../src/ts/mod.rs"]
+pub mod ts;
 #[path = "../src/wire.rs"]
 pub mod wire;
 

@@ -11,7 +11,7 @@
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
-//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`elementary`] and [`ts`] what encoders send that speak no RTMP, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! `lua` programs with next to nothing to them, `original` what the original's configuration comes to,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
@@ -20,7 +20,7 @@
 //!
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
-//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`record`] recordings, [`rtmp_server`],
+//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`record`] recordings, [`rtmp_server`], `ingest` the other ways in,
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`remote`] pulls and pushes of any server, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!
@@ -40,10 +40,14 @@ pub mod daemon;
 #[cfg(feature = "publish")]
 pub mod demo;
 pub mod edge;
+#[cfg(feature = "publish")]
+pub mod elementary;
 pub mod flv;
 pub mod hls;
 pub mod http;
 pub mod index;
+#[cfg(feature = "publish")]
+pub mod ingest;
 pub mod limits;
 #[cfg(feature = "publish")]
 pub mod lua;
@@ -64,6 +68,8 @@ pub mod stress;
 pub mod system;
 pub mod telemetry;
 pub mod transport;
+#[cfg(feature = "publish")]
+pub mod ts;
 #[cfg(feature = "publish")]
 pub mod vod;
 pub mod wire;

@@ -151,6 +151,22 @@ pub const MAX_MODEX: usize = 8;
 pub const MAX_TRACKS: usize = 16;
 /// A video parameter set that is looked into (for status pages only); real ones have under 100 bytes.
 pub const MAX_SPS: usize = 4096;
+/// Parameter sets of one kind that an encoder's stream may have; one is the rule.
+pub const MAX_PARAMETER_SETS: usize = 16;
+/// A table of an MPEG transport stream, bytes: what ISO/IEC 13818-1 allows for the two that are read.
+pub const MAX_TS_SECTION: usize = 1024;
+/// Streams of one programme of an MPEG transport stream that are looked at.
+pub const MAX_TS_STREAMS: usize = 32;
+/// Packets of Opus in one PES packet: more than a second.
+pub const MAX_OPUS_PACKETS: usize = 64;
+/// A source of datagrams that sends none for this long is gone: there is no connection to be closed.
+pub const DATAGRAM_SILENCE: Duration = Duration::from_secs(5);
+/// A source of datagrams that an operator ended is not listened to for this long: nobody can tell it.
+pub const DATAGRAM_PAUSE: Duration = Duration::from_secs(30);
+/// What the kernel is asked to keep of datagrams that are not read yet, bytes: a second at 16 Mbit/s.
+pub const DATAGRAM_BUFFER: usize = 2 << 20;
+/// Tables of `[[listen.liveflv]]`, `[[listen.ts]]` and `[[listen.rtsp]]` together.
+pub const MAX_WAYS: usize = 256;
 /// Bytes between an FLV file header and its first tag; the header has said 9 since version 1.
 pub const MAX_FLV_HEADER: u32 = 1024;
 /// One cached sequence header or metadata frame; a larger one is relayed but not cached.

@@ -68,6 +68,22 @@ fn the_readme_works_as_written() {
     assert_eq!(lines.next(), None);
 }
 
+/// The tables of docs/ways-in.md pass the check.
+#[cfg(feature = "publish")]
+#[test]
+fn the_other_ways_in_are_as_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("crtmpserver.toml");
+    let configurations = blocks(&read("docs/ways-in.md"), "toml");
+    assert!(!configurations.is_empty());
+    for configuration in configurations {
+        fs::write(&file, configuration).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_crtmpserver"));
+        let done = command.arg("check").arg(&file).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut checked = 0;
@@ -247,6 +263,7 @@ fn the_metrics_are_those_of_the_program() {
     // These are there from their first reason on.
     metrics.refused("test");
     metrics.sent_elsewhere("test");
+    metrics.media_errors(Protocol::Ts, "test", 1);
     metrics.traffic(Protocol::Rtmp).closed("test");
     metrics.recordings.failed("test");
     let page = metrics.render();

@@ -11,6 +11,7 @@ mod lua;
 mod packager;
 mod sessions;
 mod values;
+mod ways;
 
 /// A target's name, which is its corpus's folder too, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("index", files::index),
     #[cfg(feature = "publish")]
     ("lua", lua::program),
+    ("mpegts", ways::mpegts),
 ];
 
 /// Runs the target called `name`.

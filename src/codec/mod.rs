@@ -10,6 +10,7 @@ mod body;
 mod config;
 mod enhanced;
 mod legacy;
+mod sets;
 mod sps;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 pub use self::body::{AudioClock, Body, body};
 pub use self::config::{Description, describe};
+pub use self::sets::{Coding, Nal, Sets};
 use crate::media::{FourCc, Kind, Role};
 use crate::wire::Short;
 

@@ -6,7 +6,8 @@ use crate::limits::MAX_SPS;
 pub(super) type Size = (u32, u32);
 
 /// `profile_idc` values whose parameter sets tell the chroma format.
-const HIGH_PROFILES: [u32; 13] = [44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244];
+pub(super) const HIGH_PROFILES: [u32; 13] =
+    [44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244];
 
 /// Reads an H.264 parameter set, NAL unit header included.
 pub(super) fn avc(nal: &[u8]) -> Option<Size> {
@@ -109,7 +110,7 @@ const fn chroma_unit(format: u32) -> Size {
     }
 }
 
-fn skip_scaling_list(b: &mut Bits<'_>, size: u32) -> Option<()> {
+pub(super) fn skip_scaling_list(b: &mut Bits<'_>, size: u32) -> Option<()> {
     let (mut last, mut next) = (8i64, 8i64);
     for _ in 0..size {
         if next != 0 {
@@ -123,7 +124,7 @@ fn skip_scaling_list(b: &mut Bits<'_>, size: u32) -> Option<()> {
 }
 
 /// Takes out the bytes that keep start codes from appearing in a parameter set.
-fn unescape(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unescape(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.len() > MAX_SPS {
         return None;
     }
@@ -141,17 +142,17 @@ fn unescape(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Bits, most significant first.
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.position / 8)?;
         let set = (byte >> (7 - self.position % 8)) & 1 == 1;
         self.position += 1;
@@ -159,7 +160,7 @@ impl<'a> Bits<'a> {
     }
 
     /// A number of up to 32 bits.
-    pub(super) fn bits(&mut self, n: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, n: u32) -> Option<u32> {
         let mut value = 0;
         for _ in 0..n {
             value = (value << 1) | u32::from(self.flag()?);
@@ -167,13 +168,13 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    fn skip(&mut self, n: usize) -> Option<()> {
+    pub(crate) fn skip(&mut self, n: usize) -> Option<()> {
         let end = self.position.checked_add(n)?;
         (end <= self.bytes.len() * 8).then(|| self.position = end)
     }
 
     /// `ue(v)`: an Exp-Golomb number.
-    fn ue(&mut self) -> Option<u32> {
+    pub(crate) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;

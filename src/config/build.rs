@@ -1,6 +1,5 @@
 //! From what the file says to what the program runs: every value checked, every problem noted.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,10 +8,10 @@ use super::file::{self, File};
 use super::layers::Layers;
 use super::problem::Problem;
 use super::publish::Holders;
-use super::settings::{ControlAt, Lack, Listen, Mirror, Role, Settings};
+use super::settings::{Lack, Mirror, Role, Settings};
 use super::value::{List, MasterUrl, Most, Size, Span};
 use crate::auth::{Applications, Networks};
-use crate::limits::{Limits, MAX_CHUNK_SIZE, MAX_SOCKET_PATH};
+use crate::limits::{Limits, MAX_CHUNK_SIZE};
 use crate::media::StreamName;
 
 /// Notes problems while it builds; what is wrong keeps its default, so that the rest is checked too.
@@ -42,7 +41,10 @@ impl<'a> Build<'a> {
             );
         }
         self.applications(&file, &mut settings);
-        self.listen(file.listen, &mut settings.listen);
+        let mut listen = file.listen;
+        let ways = listen.take_ways();
+        self.listen(listen, &mut settings.listen);
+        self.ways(ways, &mut settings);
         self.tls(file.tls, &mut settings);
         #[cfg(feature = "publish")]
         self.publish(file.publish, &mut settings);
@@ -105,6 +107,7 @@ impl<'a> Build<'a> {
         }
         self.inspect_tls(settings, &mut warnings);
         self.inspect_remotes(settings, &mut warnings);
+        Self::inspect_ways(settings, &mut warnings);
         #[cfg(feature = "publish")]
         let holders = self.inspect_publish(settings, &mut warnings);
         #[cfg(not(feature = "publish"))]
@@ -166,75 +169,6 @@ impl<'a> Build<'a> {
         if usual {
             settings.applications.add_usual();
         }
-    }
-
-    fn listen(&mut self, file: file::Listen, listen: &mut Listen) {
-        if let Some(list) = file.rtmp {
-            listen.rtmp = self.addresses("listen.rtmp", &list);
-        }
-        if let Some(list) = file.http {
-            listen.http = self.addresses("listen.http", &list);
-        }
-        if let Some(list) = file.rtmps {
-            listen.rtmps = self.addresses("listen.rtmps", &list);
-        }
-        if let Some(list) = file.https {
-            listen.https = self.addresses("listen.https", &list);
-        }
-        listen.control = match file.control {
-            None => ControlAt::Usual,
-            Some(path) if path.as_os_str().is_empty() => ControlAt::Off,
-            Some(path) => self.control(&path),
-        };
-        let lists = [
-            ("listen.rtmp", &listen.rtmp),
-            ("listen.http", &listen.http),
-            ("listen.rtmps", &listen.rtmps),
-            ("listen.https", &listen.https),
-        ];
-        if lists.iter().all(|(_, list)| list.is_empty()) {
-            self.wrong(
-                "listen",
-                "nothing to listen on; write rtmp = [\"[::]:1935\"] or http = [\"[::]:8080\"]",
-            );
-        }
-        for (i, (key, list)) in lists.iter().enumerate() {
-            let before = lists.iter().take(i);
-            for address in list.iter().filter(|a| a.port() != 0) {
-                if let Some((other, _)) = before.clone().find(|(_, l)| l.contains(address)) {
-                    self.wrong(key, format!("{address} is an address of {other} already"));
-                }
-            }
-        }
-    }
-
-    fn control(&mut self, path: &Path) -> ControlAt {
-        let path = self.path(path);
-        // The system's address of a socket has no room for more (unix(7)).
-        if path.as_os_str().len() > MAX_SOCKET_PATH {
-            self.wrong(
-                "listen.control",
-                format!("is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have"),
-            );
-        }
-        ControlAt::Path(path)
-    }
-
-    fn addresses(&mut self, key: &str, list: &List) -> Vec<SocketAddr> {
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for item in &list.0 {
-            match item.parse::<SocketAddr>() {
-                Ok(a) if a.port() != 0 && addresses.contains(&a) => {
-                    self.wrong(key, format!("{item:?} is there twice"));
-                }
-                Ok(address) => addresses.push(address),
-                Err(_) => self.wrong(
-                    key,
-                    format!("{item:?} is no address and port; write \"[::]:1935\" for all, \"127.0.0.1:1935\" or \"[2001:db8::1]:1935\" for one"),
-                ),
-            }
-        }
-        addresses
     }
 
     fn master(&mut self, file: &file::Master, settings: &mut Settings) {

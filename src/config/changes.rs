@@ -8,6 +8,7 @@ use super::settings::{
 };
 use super::tls::Tls;
 use super::value::{Size, Span};
+use super::ways::WayKind;
 use crate::limits::Limits;
 use crate::record::RecordConfig;
 use crate::remote::Direction;
@@ -82,6 +83,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 https: _,
                 control: _,
             },
+        ways: _,
         tls: Tls {
             certificate: _,
             key: _,
@@ -242,6 +244,12 @@ pub const KEYS: &[Key] = &[
             ControlAt::Off => none(),
             ControlAt::Path(path) => path.display().to_string(),
         }
+    }),
+    key("listen.liveflv", Effect::Listener, |s| {
+        ways(s, &[WayKind::LiveFlv])
+    }),
+    key("listen.ts", Effect::Listener, |s| {
+        ways(s, &[WayKind::TcpTs, WayKind::UdpTs])
     }),
     for_new("tls.certificate", |s| file(s.tls.certificate.as_ref())),
     for_new("tls.key", |s| file(s.tls.key.as_ref())),
@@ -406,6 +414,10 @@ pub const KEYS: &[Key] = &[
 fn remotes(settings: &Settings, direction: Direction) -> String {
     let all = settings.remotes.iter();
     list(all.filter(|spec| spec.direction == direction))
+}
+
+fn ways(settings: &Settings, kinds: &[WayKind]) -> String {
+    list(settings.ways.iter().filter(|way| kinds.contains(&way.kind)))
 }
 
 fn none() -> String {

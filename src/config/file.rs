@@ -49,6 +49,26 @@ pub(super) struct Listen {
     pub(super) rtmps: Option<List>,
     pub(super) https: Option<List>,
     pub(super) control: Option<PathBuf>,
+    pub(super) liveflv: Vec<Way>,
+    pub(super) ts: Vec<Way>,
+}
+
+/// The lists of tables in [`Listen`].
+pub(super) struct Ways {
+    pub(super) liveflv: Vec<Way>,
+    pub(super) ts: Vec<Way>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Way {
+    pub(super) address: Option<String>,
+    pub(super) application: Option<String>,
+    pub(super) stream: Option<String>,
+    pub(super) wait_for_metadata: Option<bool>,
+    pub(super) networks: Option<List>,
+    pub(super) interface: Option<String>,
+    pub(super) source: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -23,6 +23,7 @@ mod file;
 mod files;
 mod hls;
 mod layers;
+mod listen;
 #[cfg(feature = "publish")]
 mod lua;
 mod problem;
@@ -35,6 +36,7 @@ mod settings;
 mod summary;
 mod tls;
 mod value;
+mod ways;
 
 use std::path::PathBuf;
 
@@ -51,6 +53,7 @@ pub use settings::{
 };
 pub use tls::{Tls, Wrong};
 pub use value::{MasterUrl, Metadata, Size, Span};
+pub use ways::{Way, WayInterface, WayKind};
 
 /// Where settings come from, beside the defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::tls::Tls;
 use super::value::{MasterUrl, Metadata};
+use super::ways::Way;
 use crate::auth::{Applications, FileError, Networks, PolicyConfig, Publishers, Secret};
 use crate::cluster::address::Allowed;
 use crate::limits::{
@@ -124,6 +125,8 @@ pub struct Settings {
     pub role: Role,
     /// `listen`
     pub listen: Listen,
+    /// `listen.liveflv` and `listen.ts`; none on a mirror
+    pub ways: Vec<Way>,
     /// `tls`
     pub tls: Tls,
     /// `applications` and `aliases`
@@ -421,6 +424,7 @@ impl Settings {
                 https: Vec::new(),
                 control: ControlAt::Usual,
             },
+            ways: Vec::new(),
             tls: Tls::default(),
             applications: match role {
                 Role::Standalone => Applications::usual(),

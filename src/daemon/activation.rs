@@ -19,6 +19,8 @@ use crate::telemetry::logging::Escaped;
 pub struct Inherited {
     /// `rtmp`, `http`, `rtmps` and `https`
     pub listeners: Vec<(Stack, Listener)>,
+    /// `liveflv`, `ts`: for the tables of these names
+    pub ways: Vec<(&'static str, Listener)>,
     /// `control`; not blocking
     pub control: Vec<UnixListener>,
 }
@@ -31,7 +33,7 @@ pub enum ActivationError {
     Passed(#[from] PassedError),
     /// A name that means nothing here.
     #[error(
-        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http, rtmps, https or control in the [Socket] section of its unit", Escaped(.0)
+        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http, rtmps, https or control, or liveflv or ts for a listener of these tables, in the [Socket] section of its unit", Escaped(.0)
     )]
     Unknown(String),
     /// A socket without a name, on a port that says nothing.
@@ -39,6 +41,16 @@ pub enum ActivationError {
         "a socket without a name was passed, on {0}, which may be for anything; write FileDescriptorName= rtmp, http, rtmps or https in the [Socket] section of its unit"
     )]
     Unnamed(SocketAddr),
+    /// There is no table for it.
+    #[error(
+        "a socket named {name} was passed, on {address}, and no [[listen.{name}]] of the configuration has that port; write one, or take the socket away"
+    )]
+    NoWay {
+        /// Its name.
+        name: &'static str,
+        /// Where it listens.
+        address: SocketAddr,
+    },
     /// There is no certificate for it.
     #[error(
         "a socket for {name} was passed, and there is no certificate; name its file with tls.certificate, and that of its key with tls.key, or take the socket away: `systemctl disable --now {unit}`"
@@ -65,8 +77,12 @@ pub enum ActivationError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Serve(Stack),
+    Way(&'static str),
     Control,
 }
+
+/// Names of sockets for the tables of [`crate::config::Way`]; an administrator writes their units.
+const WAYS: [&str; 2] = ["liveflv", "ts"];
 
 /// Every purpose, and its unit in the packages.
 const UNITS: [(Purpose, &str); 5] = [
@@ -81,6 +97,7 @@ impl Purpose {
     const fn name(self) -> &'static str {
         match self {
             Self::Serve(stack) => stack.name(),
+            Self::Way(name) => name,
             Self::Control => "control",
         }
     }
@@ -91,7 +108,8 @@ impl Purpose {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let mut all = UNITS.iter().map(|row| row.0);
+        let ways = WAYS.into_iter().map(Self::Way);
+        let mut all = UNITS.iter().map(|row| row.0).chain(ways);
         all.find(|purpose| purpose.name() == name)
     }
 
@@ -183,6 +201,7 @@ impl Inherited {
             let name = purpose.name();
             match purpose {
                 Purpose::Serve(stack) => all.listeners.push((stack, tcp(descriptor, name)?)),
+                Purpose::Way(name) => all.ways.push((name, tcp(descriptor, name)?)),
                 Purpose::Control => all.control.push(unix(descriptor, name)?),
             }
         }
@@ -383,7 +402,8 @@ mod tests {
         };
         let text = told(passed("rtpm\n", any()));
         assert!(
-            text.contains(r"rtpm\x0a") && text.contains("rtmp, http, rtmps, https or control"),
+            text.contains(r"rtpm\x0a")
+                && text.contains("rtmp, http, rtmps, https or control, or liveflv"),
             "{text}"
         );
         let udp = || UdpSocket::bind("127.0.0.1:0").unwrap();

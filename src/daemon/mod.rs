@@ -20,9 +20,15 @@ mod signals;
 mod stack;
 mod status;
 pub mod table;
+#[cfg(feature = "publish")]
+mod ways;
+#[cfg(not(feature = "publish"))]
+#[path = "ways/none.rs"]
+mod ways;
 
 pub use signals::stop as stop_signal;
 pub use stack::Stack;
+pub use ways::WayError;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +44,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::auth::{FileError, Policy};
 use crate::bridge;
 use crate::cluster::{Cluster, HostFigures};
-use crate::config::{Loaded, Settings, Sources};
+use crate::config::{Loaded, Settings, Sources, Way};
 use crate::control::{ControlSocket, SocketError};
 use crate::net::{BindError, Listener};
 use crate::relay::Hub;
@@ -75,6 +81,9 @@ pub enum StartError {
     /// A listener.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// A listener for encoders that speak no RTMP.
+    #[error("{0}")]
+    Way(#[from] WayError),
     /// As whom to run.
     #[error("{0}")]
     Wish(#[from] WishError),
@@ -103,7 +112,12 @@ impl StartError {
             Self::Wish(_) | Self::File(_) | Self::Activation(_) => EX_CONFIG,
             // Nothing that time could mend: this service may have no network socket of its own.
             Self::Bind(e) if e.is_forbidden() => EX_CONFIG,
-            Self::Bind(_) | Self::Control(_) | Self::Privileges(_) | Self::System(_) => EX_OSERR,
+            Self::Way(e) if e.is_forbidden() => EX_CONFIG,
+            Self::Bind(_)
+            | Self::Way(_)
+            | Self::Control(_)
+            | Self::Privileges(_)
+            | Self::System(_) => EX_OSERR,
         }
     }
 
@@ -112,6 +126,7 @@ impl StartError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Bind(e) => e.source.raw_os_error(),
+            Self::Way(e) => e.errno(),
             Self::Control(e) => e.errno(),
             Self::System(e) => e.raw_os_error(),
             Self::Privileges(PrivilegeError::Refused { source, .. }) => source.raw_os_error(),
@@ -124,6 +139,7 @@ impl StartError {
 pub struct Server {
     settings: Settings,
     listeners: Vec<(Stack, Listener)>,
+    ways: Vec<(Way, ways::Socket)>,
     tls: NewTls,
     control: Vec<ControlSocket>,
     started: Instant,
@@ -165,6 +181,7 @@ impl Server {
                 listeners.extend(bound.into_iter().map(|listener| (stack, listener)));
             }
         }
+        let ways = ways::open(&settings, inherited.ways)?;
         let control = control::open(inherited.control, &settings.listen.control)?;
         let hub = Hub::new(settings.hub());
         // Again when it serves; but only root may raise the hard limit, and root may be gone then.
@@ -179,6 +196,7 @@ impl Server {
             state: settings.server.state.clone(),
             settings,
             listeners,
+            ways,
             tls,
             control,
             started: now,
@@ -257,12 +275,14 @@ impl Server {
             let application = names.join(", ");
             let addresses = self.addresses(stack).into_iter();
             addresses.map(move |address| Service {
+                carrier: "tcp",
                 address,
                 protocol: stack.inbound(),
                 application: application.clone(),
             })
         };
-        Stack::ALL.into_iter().flat_map(row).collect()
+        let stacks = Stack::ALL.into_iter().flat_map(row);
+        stacks.chain(ways::services(&self.ways)).collect()
     }
 
     /// What makes it read its configuration again.
@@ -292,7 +312,7 @@ impl Server {
         let (orderer, mut orders) = self.orders;
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
-        running.serve(self.listeners, self.tls, self.state.as_deref())?;
+        running.serve(self.listeners, self.ways, self.tls, self.state.as_deref())?;
         let answers = running.control(self.started, control::reload(reloader));
         let mut asked = control::serve(self.control, &answers);
         let mut care = JoinSet::new();

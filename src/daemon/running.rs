@@ -17,11 +17,12 @@ use super::of_settings::{admission, hls, latency, standing, viewers, web};
 use super::recording::{end, recorder};
 use super::reload::{NewTls, Order, Outcome};
 use super::stack::Stack;
+use super::ways::{Socket, Ways};
 use crate::auth::{NewRules, Policy};
 use crate::cluster::Cluster;
 #[cfg(feature = "publish")]
 use crate::config::Role;
-use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Settings};
+use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Settings, Way};
 use crate::control::{Control, Reload};
 use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
 use crate::http::{self, Web};
@@ -96,6 +97,8 @@ pub(super) struct Running {
     /// For the links of the start page; 0 is none.
     rtmp_port: Arc<AtomicU16>,
     listeners: Vec<Listening>,
+    /// For encoders that speak no RTMP.
+    ways: Ways,
     tasks: JoinSet<io::Result<()>>,
     edge: Option<Arc<Edge>>,
     remotes: Arc<Remotes>,
@@ -188,6 +191,7 @@ impl Running {
             connector: None,
             rtmp_port,
             listeners: Vec::new(),
+            ways: Ways::default(),
             tasks: JoinSet::new(),
             edge: None,
             remotes,
@@ -204,6 +208,7 @@ impl Running {
     pub(super) fn serve(
         &mut self,
         listeners: Vec<(Stack, Listener)>,
+        ways: Vec<(Way, Socket)>,
         tls: NewTls,
         state: Option<&Path>,
     ) -> io::Result<()> {
@@ -212,6 +217,10 @@ impl Running {
         for (stack, listener) in listeners {
             let bound = listener.bound()?;
             self.listen(stack, listener, bound);
+        }
+        for way in ways {
+            self.ways
+                .serve(way, &self.door, &self.parts.hub, &mut self.tasks)?;
         }
         self.note_port();
         self.work.spawn(Arc::clone(&self.recorder).run());
@@ -246,6 +255,7 @@ impl Running {
     pub(super) async fn finish(mut self) -> usize {
         // Each listener ends on its shard once it has taken those who are connected already.
         self.listeners.clear();
+        self.ways.close();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         // A shard that is stuck ends nothing, and must not hold up the end.
         let _ = timeout(LISTENERS_END, ended).await;
@@ -333,6 +343,7 @@ impl Running {
     fn addresses(&self) -> Vec<(String, String)> {
         let all = self.listeners.iter();
         all.map(|l| (l.stack.name().to_owned(), l.address.to_string()))
+            .chain(self.ways.addresses())
             .collect()
     }
 
@@ -462,6 +473,8 @@ impl Running {
         for stack in Stack::ALL {
             rebound.push((stack, self.rebind(stack, stack.of(&new.listen))?));
         }
+        let others: Vec<&Bound> = self.listeners.iter().map(|l| &l.bound).collect();
+        let ways = self.ways.prepare(&new.ways, &others)?;
         let admission = admission(&new).map_err(system)?;
         // From here on nothing can fail.
         self.door.admission.set_limits(admission);
@@ -493,6 +506,8 @@ impl Running {
                     .for_each(|change| change.effect = Effect::Passed),
             }
         }
+        self.ways
+            .exchange(ways, &self.door, &self.parts.hub, &mut self.tasks);
         // What waits for the restart differs until then, and is told at each reload.
         new.log.format = self.settings.log.format;
         new.listen.control = self.settings.listen.control.clone();
@@ -522,11 +537,12 @@ impl Running {
                 .collect::<Vec<_>>()
         };
         let own = of(true);
+        let others: Vec<&Bound> = of(false).into_iter().chain(self.ways.bound()).collect();
         if own.iter().any(|bound| bound.is_inherited()) {
             return Ok(None);
         }
         let key = stack.key();
-        let rebound = Listener::rebind(addresses, &own, &of(false))
+        let rebound = Listener::rebind(addresses, &own, &others)
             .map_err(|e| vec![Problem::of(key, e.to_string())])?;
         let with_bound = |listener: Listener| Ok((listener.bound()?, listener));
         let opened: io::Result<Vec<_>> = rebound.opened.into_iter().map(with_bound).collect();

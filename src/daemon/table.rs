@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 /// One row: an address, what is spoken there, and which application answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
+    /// `tcp` or `udp`
+    pub carrier: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
     /// The protocol in the original's words, such as `inboundRtmp`.
@@ -55,7 +57,8 @@ pub fn render(services: &[Service]) -> String {
     line(&rule);
     for s in services {
         line(&format!(
-            "|tcp|{:>ip$}|{:>5}|{:>protocol$}|{:>application$}|",
+            "|{:>3}|{:>ip$}|{:>5}|{:>protocol$}|{:>application$}|",
+            s.carrier,
             s.address.ip().to_string(),
             s.address.port(),
             s.protocol,
@@ -74,11 +77,13 @@ mod tests {
     fn every_line_has_the_same_width_and_the_values_stand_right() {
         let rows = [
             Service {
+                carrier: "tcp",
                 address: "127.0.0.1:1935".parse().unwrap(),
                 protocol: "inboundRtmp",
                 application: "live".into(),
             },
             Service {
+                carrier: "tcp",
                 address: "[2001:db8:1111:2222:3333:4444:5555:6666]:8080"
                     .parse()
                     .unwrap(),
@@ -99,6 +104,7 @@ mod tests {
     #[test]
     fn looks_like_the_original() {
         let rows = [Service {
+            carrier: "tcp",
             address: "127.0.0.1:1935".parse().unwrap(),
             protocol: "inboundRtmp",
             application: "live".into(),

@@ -38,6 +38,14 @@ impl Bell {
     }
 }
 
+#[cfg(feature = "publish")]
+impl Bell {
+    /// Whether it was rung since the last time, for who looks by himself.
+    pub fn take(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+}
+
 impl Wake for Bell {
     fn wake(&self) {
         if self.rung.swap(true, Ordering::AcqRel) {

@@ -14,11 +14,12 @@ use std::time::Instant;
 
 use tokio::task::yield_now;
 
+use super::bell::Bell;
 use super::outlet::{Outlet, Totals, Wish};
 use super::player::Player;
 use super::shards::Shard;
 use crate::media::StreamName;
-use crate::relay::Protocol as Watching;
+use crate::relay::{Protocol as Watching, Wake};
 
 /// Connections that are looked at before the others of the shard get their turn.
 const SLICE: usize = 256;
@@ -44,7 +45,8 @@ struct Places {
 #[derive(Debug)]
 struct Entry {
     id: u64,
-    outlet: Rc<Outlet>,
+    /// None for a source that has no connection, such as one of datagrams.
+    outlet: Option<Rc<Outlet>>,
     ip: IpAddr,
     port: u16,
     /// What it publishes, and which files it plays; nothing for a viewer of what is live.
@@ -59,6 +61,8 @@ struct Does {
     streams: Vec<(u32, StreamName)>,
     /// The files that it plays, by message stream, and since when.
     files: Vec<(u32, Box<str>, Instant)>,
+    /// Rung when a source without a connection is to end.
+    kicked: Option<Arc<Bell>>,
 }
 
 /// What a viewer watches.
@@ -164,7 +168,7 @@ pub struct Wanted {
 /// Keeps a connection in the registry of its shard.
 #[derive(Debug)]
 pub struct Registered {
-    outlet: Rc<Outlet>,
+    shard: Rc<Shard>,
     place: u32,
 }
 
@@ -181,14 +185,19 @@ impl Registry {
         before.saturating_add(1)
     }
 
-    fn enter(&self, outlet: &Rc<Outlet>, peer: SocketAddr) -> u32 {
+    fn enter(
+        &self,
+        outlet: Option<Rc<Outlet>>,
+        peer: SocketAddr,
+        does: Option<Box<Does>>,
+    ) -> u32 {
         let mut places = self.places.borrow_mut();
         let entry = Some(Entry {
             id: self.number(),
-            outlet: Rc::clone(outlet),
+            outlet,
             ip: peer.ip(),
             port: peer.port(),
-            does: None,
+            does,
         });
         if let Some(place) = places.free.pop()
             && let Some(free) = places.entries.get_mut(place as usize)
@@ -249,9 +258,10 @@ impl Entry {
 
     /// A row for each stream that it plays, of the wanted one alone.
     fn viewers(&self, stream: Option<&StreamName>, mut row: impl FnMut(ViewerNow)) {
-        let slow = self.outlet.is_slow();
-        let totals = self.outlet.totals();
-        self.outlet.each_player(|player: &Player| {
+        let Some(outlet) = &self.outlet else { return };
+        let slow = outlet.is_slow();
+        let totals = outlet.totals();
+        outlet.each_player(|player: &Player| {
             let now = player.now();
             if stream.is_some_and(|wanted| *wanted != now.stream) {
                 return;
@@ -298,7 +308,12 @@ impl Entry {
     fn kick(&self) -> KickedNow {
         let mut played = Vec::new();
         self.viewers(None, |viewer| played.push(viewer.what));
-        self.outlet.wish(Wish::Kick);
+        if let Some(outlet) = &self.outlet {
+            outlet.wish(Wish::Kick);
+        }
+        if let Some(bell) = self.does.as_ref().and_then(|does| does.kicked.as_ref()) {
+            bell.wake();
+        }
         KickedNow {
             id: self.id,
             peer: self.peer(),
@@ -374,12 +389,13 @@ impl Shard {
         self.registry()
             .each(|_, entry| {
                 let mut watches = false;
-                entry.outlet.each_player(|player| {
+                let Some(outlet) = &entry.outlet else { return };
+                outlet.each_player(|player| {
                     watches |= player.now().watching != Watching::Mirror;
                 });
                 if watches {
                     told = told.saturating_add(1);
-                    entry.outlet.wish(wish);
+                    outlet.wish(wish);
                 }
             })
             .await;
@@ -404,20 +420,42 @@ impl Shard {
     }
 }
 
+#[cfg(feature = "publish")]
+impl Shard {
+    /// Makes a source known that has no connection, under a number of its own, until the answer is
+    /// dropped. `kicked` is rung when an operator ends it.
+    #[must_use]
+    pub fn register_source(
+        self: &Rc<Self>,
+        peer: SocketAddr,
+        encoder: &str,
+        kicked: Arc<Bell>,
+    ) -> Registered {
+        let does = Box::new(Does {
+            encoder: encoder.into(),
+            kicked: Some(kicked),
+            ..Does::default()
+        });
+        Registered {
+            shard: Rc::clone(self),
+            place: self.registry().enter(None, peer, Some(does)),
+        }
+    }
+}
+
 impl Outlet {
     /// Makes the connection known under a number of its own until the answer is dropped.
     #[must_use]
     pub fn register(self: &Rc<Self>, peer: SocketAddr) -> Registered {
-        Registered {
-            outlet: Rc::clone(self),
-            place: self.shard().registry().enter(self, peer),
-        }
+        let shard = Rc::clone(self.shard());
+        let place = shard.registry().enter(Some(Rc::clone(self)), peer, None);
+        Registered { shard, place }
     }
 }
 
 impl Registered {
     fn with<T>(&self, what: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        self.outlet.shard().registry().with(self.place, what)
+        self.shard.registry().with(self.place, what)
     }
 
     /// The connection's number, unique in the process.
@@ -431,7 +469,9 @@ impl Registered {
     pub fn publishes(&self, message_stream: u32, name: &StreamName, encoder: &str) {
         self.with(|entry| {
             let does = entry.does.get_or_insert_default();
-            does.encoder = encoder.into();
+            if does.encoder.is_empty() {
+                does.encoder = encoder.into();
+            }
             does.streams.push((message_stream, name.clone()));
         });
     }
@@ -456,7 +496,7 @@ impl Registered {
                 .push((message_stream, name.into(), Instant::now()));
         });
         PlaysFile {
-            outlet: Rc::clone(&self.outlet),
+            shard: Rc::clone(&self.shard),
             place: self.place,
             message_stream,
         }
@@ -467,7 +507,7 @@ impl Registered {
 #[cfg(feature = "publish")]
 #[derive(Debug)]
 pub struct PlaysFile {
-    outlet: Rc<Outlet>,
+    shard: Rc<Shard>,
     place: u32,
     message_stream: u32,
 }
@@ -476,7 +516,7 @@ pub struct PlaysFile {
 impl Drop for PlaysFile {
     fn drop(&mut self) {
         // Whose place it is now has no message stream of this number with a file: it has just begun.
-        self.outlet.shard().registry().with(self.place, |entry| {
+        self.shard.registry().with(self.place, |entry| {
             if let Some(does) = &mut entry.does {
                 does.files.retain(|(id, ..)| *id != self.message_stream);
             }
@@ -486,7 +526,7 @@ impl Drop for PlaysFile {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.outlet.shard().registry().leave(self.place);
+        self.shard.registry().leave(self.place);
     }
 }
 

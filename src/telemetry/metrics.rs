@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,6 +41,12 @@ pub enum Protocol {
     Flv,
     /// Any other HTTP, and HTTP of which nothing is known yet.
     Http,
+    /// FLV over a bare connection, from an encoder.
+    LiveFlv,
+    /// MPEG-TS from an encoder, over TCP or UDP.
+    Ts,
+    /// RTSP from an encoder, its media included.
+    Rtsp,
 }
 
 impl Protocol {
@@ -50,6 +57,9 @@ impl Protocol {
             Self::Rtmp => "rtmp",
             Self::Flv => "flv",
             Self::Http => "http",
+            Self::LiveFlv => "liveflv",
+            Self::Ts => "ts",
+            Self::Rtsp => "rtsp",
         }
     }
 }
@@ -119,6 +129,11 @@ pub struct Metrics {
     rtmp: Traffic,
     flv: Traffic,
     http: Traffic,
+    liveflv: Traffic,
+    ts: Traffic,
+    rtsp: Traffic,
+    /// What was wrong with what encoders sent as MPEG-TS or RTP, by kind.
+    media_errors: Family<[Label; 2], Counter>,
     /// Connections that were refused before a byte was read, by reason.
     refused: Family<[Label; 1], Counter>,
     /// Viewers that were sent to another host, by reason.
@@ -149,8 +164,8 @@ pub struct Metrics {
     pub pulls: Gauge,
     /// Attempts to reach the master that failed.
     pub master_failures: Counter,
-    shard_busy: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
-    shard_merge: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
+    shard_busy: OfShards,
+    shard_merge: OfShards,
     registry: Registry,
 }
 
@@ -198,35 +213,32 @@ impl Metrics {
             ]),
         );
         let families = Families::register(&mut registry);
-        let refused = Family::default();
-        registry.register(
+        let refused = family(
+            &mut registry,
             "connections_refused",
             "Connections refused before a byte was read",
-            refused.clone(),
         );
-        let elsewhere = Family::default();
-        registry.register(
+        let media_errors = family(
+            &mut registry,
+            "media_errors",
+            "Damage in what encoders sent as MPEG-TS or RTP",
+        );
+        let elsewhere = family(
+            &mut registry,
             "viewers_refused",
             "Viewers that were sent to another host",
-            elsewhere.clone(),
         );
-        let shard_busy = Family::default();
-        registry.register(
+        let shard_busy = of_shards(
+            &mut registry,
             "shard_busy",
             "Part of its time that a shard works",
-            shard_busy.clone(),
         );
-        let shard_merge = Family::default();
-        registry.register(
+        let shard_merge = of_shards(
+            &mut registry,
             "shard_merge_seconds",
             "How long a shard lets frames collect before it writes them",
-            shard_merge.clone(),
         );
-        let mut counter = |name: &str, help: &str| {
-            let counter: Counter<u64, AtomicU64> = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
-        };
+        let mut counter = |name: &str, help: &str| counter(&mut registry, name, help);
         let panics = counter("panics", "Connections lost to a defect of the server");
         let accept_errors = counter("accept_errors", "Errors of accept that were waited out");
         let logins_failed = counter("logins_failed", "Logins that failed");
@@ -236,11 +248,7 @@ impl Metrics {
         );
         let hls_segments = counter("hls_segments", "Segments that were made");
         let hls_lost = counter("hls_segments_lost", "Segments that could not be made");
-        let mut gauge = |name: &str, help: &str| {
-            let gauge: Gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
+        let mut gauge = |name: &str, help: &str| gauge(&mut registry, name, help);
         let publishers = gauge("publishers", "Publishers that are connected");
         let mirrors = gauge("mirrors", "Mirrors that are connected");
         let master_up = gauge("master_up", "Whether the link to the master is up");
@@ -254,6 +262,10 @@ impl Metrics {
             rtmp: families.traffic(Protocol::Rtmp),
             flv: families.traffic(Protocol::Flv),
             http: families.traffic(Protocol::Http),
+            liveflv: families.traffic(Protocol::LiveFlv),
+            ts: families.traffic(Protocol::Ts),
+            rtsp: families.traffic(Protocol::Rtsp),
+            media_errors,
             refused,
             elsewhere,
             panics,
@@ -288,6 +300,17 @@ impl Metrics {
             Protocol::Rtmp => &self.rtmp,
             Protocol::Flv => &self.flv,
             Protocol::Http => &self.http,
+            Protocol::LiveFlv => &self.liveflv,
+            Protocol::Ts => &self.ts,
+            Protocol::Rtsp => &self.rtsp,
+        }
+    }
+
+    /// Counts damage in what an encoder sent.
+    pub fn media_errors(&self, protocol: Protocol, kind: &'static str, count: u64) {
+        if count > 0 {
+            let labels = [("protocol", protocol.label()), ("kind", kind)];
+            self.media_errors.get_or_create(&labels).inc_by(count);
         }
     }
 
@@ -304,8 +327,9 @@ impl Metrics {
     }
 
     fn sum(&self, of: fn(&Traffic) -> u64) -> u64 {
-        let all = [&self.rtmp, &self.flv, &self.http];
-        all.into_iter().map(of).fold(0, u64::saturating_add)
+        let ways = [&self.liveflv, &self.ts, &self.rtsp];
+        let all = [&self.rtmp, &self.flv, &self.http].into_iter().chain(ways);
+        all.map(of).fold(0, u64::saturating_add)
     }
 
     /// Notes how busy a shard was, and how long it lets frames collect.
@@ -353,6 +377,41 @@ impl Metrics {
         let _ = encode(&mut page, &self.registry);
         page
     }
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+/// A figure of each shard.
+type OfShards = Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>;
+
+fn of_shards(registry: &mut Registry, name: &str, help: &str) -> OfShards {
+    let family = OfShards::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+/// Counters with these labels; each is there from its first time on.
+fn family<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> Family<[Label; N], Counter>
+where
+    [Label; N]: EncodeLabelSet + Clone + std::fmt::Debug + Eq + std::hash::Hash + Send + Sync,
+{
+    let family = Family::default();
+    registry.register(name, help, family.clone());
+    family
 }
 
 /// The families that exist once for each protocol.
@@ -461,7 +520,7 @@ impl Families {
                 accepted.remove(label);
                 connections.remove(label);
             }
-            Protocol::Http => {
+            Protocol::Http | Protocol::LiveFlv | Protocol::Ts | Protocol::Rtsp => {
                 traffic.frames_out = Counter::default();
                 traffic.frames_skipped = Counter::default();
                 traffic.joins = Counter::default();

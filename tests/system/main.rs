@@ -32,6 +32,7 @@ mod standalone;
 mod survive;
 mod tls;
 mod viewer;
+mod ways;
 mod world;
 
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -455,6 +456,32 @@ const TESTS: &[Test] = &[
         "tls::what_is_wrong_with_a_certificate_is_told_before_anything_opens",
         &[],
         tls::what_is_wrong_with_a_certificate_is_told_before_anything_opens,
+    ),
+    (
+        "ways::live_flv_is_passed_on",
+        &[FFMPEG],
+        ways::live_flv_is_passed_on,
+    ),
+    (
+        "ways::mpeg_ts_over_tcp",
+        &[FFMPEG, GSTREAMER],
+        ways::mpeg_ts_over_tcp,
+    ),
+    ("ways::mpeg_ts_over_udp", &[FFMPEG], ways::mpeg_ts_over_udp),
+    (
+        "ways::hevc_over_mpeg_ts",
+        &[FFMPEG, NEWER_FFMPEG],
+        ways::hevc_over_mpeg_ts,
+    ),
+    (
+        "ways::operators_kick_and_reload_them",
+        &[FFMPEG],
+        ways::operators_kick_and_reload_them,
+    ),
+    (
+        "ways::rubbish_hurts_nobody",
+        &[FFMPEG],
+        ways::rubbish_hurts_nobody,
     ),
 ];
 

@@ -1,0 +1,202 @@
+//! One source's stream: claimed in the hub, fed with tags, given back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bridge::{self, InspectError};
+use crate::flv::{SCRIPT, Tag};
+use crate::media::{NameError, StreamName};
+use crate::relay::{Claim, Displaced, Hub, PublishError, Publisher, Wake};
+use crate::rtmp::mirror::is_epoch;
+use crate::system::{random, wall_ms};
+use crate::telemetry::logging::{Escaped, limited};
+use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::repeats::repeated;
+
+/// Who publishes, for the log and for `status`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who {
+    pub(super) protocol: Protocol,
+    pub(super) peer: SocketAddr,
+}
+
+/// How a source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It said so, as far as it can.
+    Clean,
+    /// It was cut off.
+    Cut,
+    /// Another one took its stream.
+    Displaced,
+    /// The server stops: not worth a line.
+    Stopping,
+}
+
+/// A stream that is being published.
+pub(super) struct Publishing {
+    publisher: Publisher,
+    who: Who,
+    /// Payloads that could not be understood, and were dropped.
+    malformed: u64,
+    metrics: Arc<Metrics>,
+}
+
+impl Publishing {
+    /// Takes the stream, or says in the log why not; the reason's code then.
+    pub(super) fn begin(
+        hub: &Arc<Hub>,
+        metrics: &Arc<Metrics>,
+        name: &StreamName,
+        who: Who,
+        displaced: Arc<dyn Wake>,
+    ) -> Result<Self, &'static str> {
+        let now = Instant::now();
+        let protocol = who.protocol.label();
+        let peer = who.peer;
+        let claim = Claim {
+            identity: None,
+            source: format!("{protocol} {peer}"),
+            displaced,
+            // Without random bytes nothing breaks but the names of segments.
+            id: random().map_or(0, u64::from_be_bytes),
+            epoch: None,
+        };
+        match hub.publish(name, claim, now, wall_ms()) {
+            Ok(publisher) => {
+                metrics.publishers.inc();
+                limited("publishing", now, || {
+                    tracing::info!(stream = %name, %peer, protocol, "publishing");
+                });
+                Ok(Self {
+                    publisher,
+                    who,
+                    malformed: 0,
+                    metrics: Arc::clone(metrics),
+                })
+            }
+            Err(error) => {
+                let (code, what) = match error {
+                    PublishError::Busy => ("busy", "it has a publisher already"),
+                    PublishError::TooManyStreams => {
+                        ("too-many-streams", "limits.max_streams is reached")
+                    }
+                };
+                let holder = hub.get(name).filter(|_| code == "busy");
+                let holder = holder.map(|stream| stream.info(now).source);
+                let holder = holder.as_deref().unwrap_or("-");
+                repeated(code, peer.ip(), now, || {
+                    tracing::warn!(
+                        stream = %name, %peer, protocol, code, holder = %Escaped(holder),
+                        "publish refused: {what}"
+                    );
+                });
+                Err(code)
+            }
+        }
+    }
+
+    /// Passes a tag on.
+    ///
+    /// # Errors
+    /// Another publisher has the stream, or it was ended.
+    pub(super) fn push(&mut self, tag: Tag, now: Instant) -> Result<(), Displaced> {
+        if tag.kind == SCRIPT && is_epoch(&tag.payload) {
+            return Ok(()); // only a master says so, of its own streams
+        }
+        match bridge::inspect(tag.kind, tag.timestamp, tag.payload) {
+            Ok(parts) => self.publisher.push_shaped(parts, now, bridge::shape),
+            // FLV has room for tags of tomorrow.
+            Err(InspectError::NotMedia(_)) => Ok(()),
+            Err(InspectError::Malformed(error)) => {
+                self.malformed = self.malformed.saturating_add(1);
+                if self.malformed == 1 {
+                    limited("malformed-media", now, || {
+                        tracing::warn!(
+                            stream = %self.name(), peer = %self.who.peer,
+                            protocol = self.who.protocol.label(), code = "malformed-media",
+                            "a frame of the publisher cannot be understood and is dropped, \
+                             further ones without a line: {error}"
+                        );
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn is_displaced(&self) -> bool {
+        self.publisher.is_displaced()
+    }
+
+    pub(super) fn name(&self) -> &StreamName {
+        self.publisher.stream().name()
+    }
+
+    /// Gives the stream back.
+    pub(super) fn end(self, end: End) {
+        let now = Instant::now();
+        let (stream, peer) = (self.name().clone(), self.who.peer);
+        let protocol = self.who.protocol.label();
+        self.metrics.publishers.dec();
+        match end {
+            End::Clean => {
+                limited("unpublished", now, || {
+                    tracing::info!(%stream, %peer, protocol, "unpublished");
+                });
+                self.publisher.finish(now);
+            }
+            End::Cut => {
+                limited("cut", now, || {
+                    tracing::warn!(
+                        %stream, %peer, protocol, code = "cut",
+                        "the publisher was cut off; its viewers wait"
+                    );
+                });
+                self.publisher.cut(now);
+            }
+            End::Displaced => {
+                limited("displaced", now, || {
+                    tracing::warn!(
+                        %stream, %peer, protocol, code = "displaced",
+                        "another publisher took over, or the stream was ended"
+                    );
+                });
+            }
+            End::Stopping => {}
+        }
+    }
+}
+
+/// Says that a source may not send.
+pub(super) fn not_listed(who: Who, local: &dyn std::fmt::Display) {
+    repeated("not-listed", who.peer.ip(), Instant::now(), || {
+        tracing::warn!(
+            peer = %who.peer, listener = %local, protocol = who.protocol.label(),
+            code = "not-listed",
+            "publish refused: this address may not publish here. To let it in, list its network \
+             (networks of this listener)."
+        );
+    });
+}
+
+/// Says that a source has no name that can be used.
+pub(super) fn bad_name(who: Who, name: &str, error: NameError) {
+    repeated("bad-name", who.peer.ip(), Instant::now(), || {
+        tracing::warn!(
+            peer = %who.peer, protocol = who.protocol.label(), code = "bad-name",
+            name = %Escaped(name), "publish refused: {error}"
+        );
+    });
+}
+
+/// Says of what a source sends that some of it is not passed on.
+pub(super) fn left_out(who: Who, what: &str) {
+    repeated("left-out", who.peer.ip(), Instant::now(), || {
+        tracing::warn!(
+            peer = %who.peer, protocol = who.protocol.label(), code = "left-out",
+            "{what} is not passed on: taken are H.264, H.265, AAC in ADTS, MP3 and Opus"
+        );
+    });
+}
