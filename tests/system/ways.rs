@@ -1,6 +1,6 @@
 //! Encoders that speak no RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +28,31 @@ fn send(world: &World, name: &str, file: &Path, form: &[&str], url: &str) -> Pro
         .args(form)
         .arg(url);
     world.start(name, &mut command)
+}
+
+/// 8 s of H.264 in high profile with AAC, a key frame each 25 pictures, and parameter sets nowhere but in
+/// front of all: other containers have them in the stream, from where they are taken out again.
+fn make(world: &World) -> (PathBuf, Packets) {
+    let file = world.path("source.flv");
+    let mut make = Command::new("ffmpeg");
+    make.args(["-hide_banner", "-y", "-f", "lavfi", "-i"])
+        .args(["testsrc2=s=320x180:r=25:d=8", "-f", "lavfi", "-i"])
+        .args(["sine=440:r=48000:d=8", "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "0"])
+        .args(["-g", "25", "-sc_threshold", "0", "-c:a", "aac"])
+        .args(["-b:a", "96k", "-f", "flv"])
+        .arg(&file);
+    let made = world.run("make", &mut make, Duration::from_secs(120));
+    assert!(made.status.success(), "{}", made.err);
+    let packets = Packets::of_file(world, "ffmpeg", "source", &file);
+    (file, packets)
+}
+
+/// The same behind ADTS, which has no more of the sound's configuration than the two bytes 11 88.
+fn make_for_ts(world: &World) -> (PathBuf, Packets) {
+    let (file, mut packets) = make(world);
+    packets.audio.configuration = Some("cdd1cabd6a1c62444654c1c92a85b2bf".to_owned());
+    (file, packets)
 }
 
 /// Every protocol gives what the source has, packet for packet.
@@ -81,7 +106,7 @@ pub(crate) fn live_flv_is_passed_on(world: &World) {
 }
 
 pub(crate) fn mpeg_ts_over_tcp(world: &World) {
-    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let (file, source) = make_for_ts(world);
     let [ffmpeg, gstreamer] = free_ports();
     let tables = format!(
         "[[listen.ts]]\naddress = \"tcp://127.0.0.1:{ffmpeg}\"\nstream = \"ffmpeg\"\n\
@@ -89,11 +114,11 @@ pub(crate) fn mpeg_ts_over_tcp(world: &World) {
     );
     let server = server(world, &tables);
     let url = format!("tcp://127.0.0.1:{ffmpeg}");
-    let _encoder = send(world, "encoder", &programme(), &["-f", "mpegts"], &url);
+    let _encoder = send(world, "encoder", &file, &["-f", "mpegts"], &url);
     let mut command = Command::new("gst-launch-1.0");
     command
         .args(["-q", "filesrc"])
-        .arg(format!("location={}", programme().display()))
+        .arg(format!("location={}", file.display()))
         .args(["!", "flvdemux", "name=in", "mpegtsmux", "name=out", "!"])
         .args([
             "identity",
@@ -113,7 +138,7 @@ pub(crate) fn mpeg_ts_over_tcp(world: &World) {
 }
 
 pub(crate) fn mpeg_ts_over_udp(world: &World) {
-    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let (file, source) = make_for_ts(world);
     let [port, group] = free_ports();
     let tables = format!(
         "[[listen.ts]]\naddress = \"udp://127.0.0.1:{port}\"\nstream = \"one\"\n\
@@ -122,14 +147,14 @@ pub(crate) fn mpeg_ts_over_udp(world: &World) {
     );
     let server = server(world, &tables);
     let url = format!("udp://127.0.0.1:{port}?pkt_size=1316");
-    let mut encoder = send(world, "encoder", &programme(), &["-f", "mpegts"], &url);
+    let mut encoder = send(world, "encoder", &file, &["-f", "mpegts"], &url);
     let url = format!("udp://239.255.7.7:{group}?pkt_size=1316&localaddr=127.0.0.1");
-    let _group = send(world, "group", &programme(), &["-f", "mpegts"], &url);
+    let _group = send(world, "group", &file, &["-f", "mpegts"], &url);
     assert_played(world, &server, "live/one", &source, 100);
     assert_played(world, &server, "live/group", &source, 60);
     // A second source waits until the first is silent, and goes on with the stream.
     let url = format!("udp://127.0.0.1:{port}?pkt_size=1316");
-    let _second = send(world, "second", &programme(), &["-f", "mpegts"], &url);
+    let _second = send(world, "second", &file, &["-f", "mpegts"], &url);
     said(&server, "second-source");
     let viewer = watch(world, "viewer", &server.rtmp_url("live/one"));
     watched(&viewer, 20);

@@ -47,7 +47,7 @@ pub(super) fn services(_: &[(Way, Socket)]) -> impl Iterator<Item = Service> {
 }
 
 #[derive(Default)]
-pub(super) struct Ways;
+pub(super) struct Ways {}
 
 pub(super) struct Exchange;
 
