@@ -40,7 +40,6 @@ pub mod daemon;
 #[cfg(feature = "publish")]
 pub mod demo;
 pub mod edge;
-#[cfg(feature = "publish")]
 pub mod elementary;
 pub mod flv;
 pub mod hls;
@@ -68,7 +67,6 @@ pub mod stress;
 pub mod system;
 pub mod telemetry;
 pub mod transport;
-#[cfg(feature = "publish")]
 pub mod ts;
 #[cfg(feature = "publish")]
 pub mod vod;
