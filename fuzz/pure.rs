@@ -35,6 +35,8 @@ pub mod original;
 pub mod relay;
 #[path = "../src/rtmp/mod.rs"]
 pub mod rtmp;
+#[path = "../src/rtsp/mod.rs"]
+pub mod rtsp;
 #[path = "../src/ts/mod.rs"]
 pub mod ts;
 #[path = "../src/wire.rs"]

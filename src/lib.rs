@@ -11,7 +11,7 @@
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
-//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`elementary`] and [`ts`] what encoders send that speak no RTMP, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`elementary`], [`ts`] and [`rtsp`] what encoders send that speak no RTMP, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! `lua` programs with next to nothing to them, `original` what the original's configuration comes to,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
@@ -61,6 +61,7 @@ pub mod remote;
 pub mod rtmp;
 pub mod rtmp_client;
 pub mod rtmp_server;
+pub mod rtsp;
 #[cfg(feature = "publish")]
 pub mod script;
 pub mod stress;

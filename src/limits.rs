@@ -159,6 +159,20 @@ pub const MAX_TS_SECTION: usize = 1024;
 pub const MAX_TS_STREAMS: usize = 32;
 /// Packets of Opus in one PES packet: more than a second.
 pub const MAX_OPUS_PACKETS: usize = 64;
+/// The head of an RTSP request, bytes.
+pub const MAX_RTSP_HEAD: usize = 8 * 1024;
+/// Header fields of an RTSP request.
+pub const MAX_RTSP_HEADERS: usize = 64;
+/// The body of an RTSP request, bytes: a description of media has some hundred.
+pub const MAX_RTSP_BODY: usize = 32 * 1024;
+/// Media of one RTSP session that are looked at.
+pub const MAX_RTSP_TRACKS: usize = 8;
+/// Units of one picture that comes in RTP.
+pub const MAX_NAL_UNITS: usize = 1024;
+/// Frames of AAC in one packet of RTP.
+pub const MAX_AAC_UNITS: usize = 128;
+/// An RTSP session whose request does not come for this long is over, unless media come.
+pub const RTSP_SESSION: Duration = Duration::from_secs(60);
 /// A source of datagrams that sends none for this long is gone: there is no connection to be closed.
 pub const DATAGRAM_SILENCE: Duration = Duration::from_secs(5);
 /// A source of datagrams that an operator ended is not listened to for this long: nobody can tell it.

@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "publish")]
     ("lua", lua::program),
     ("mpegts", ways::mpegts),
+    ("rtsp", ways::rtsp),
 ];
 
 /// Runs the target called `name`.

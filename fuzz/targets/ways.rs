@@ -1,10 +1,76 @@
 //! What encoders send that speak no RTMP.
 
+use std::time::Instant;
+
 use crtmpserver::bridge;
 use crtmpserver::flv::{ReaderLimits, Tag};
+use crtmpserver::rtsp;
 use crtmpserver::ts::{Demuxer, Output};
 
 use super::{Choices, pieces};
+
+/// A session in which everything is allowed: the same however it is cut, its answers are answers, and its
+/// tags are what they say they are.
+pub fn rtsp(data: &[u8]) {
+    let mut choices = Choices(data);
+    let (seed, refuse) = (choices.byte(), choices.byte());
+    let input = choices.0;
+    let limits = ReaderLimits {
+        audio: 4096,
+        video: 16_384,
+        other: 0,
+    };
+    let begin = Instant::now();
+    let run = |cut: Option<u8>| {
+        let mut machine = rtsp::Server::new(limits, 7, begin);
+        let mut out = Vec::new();
+        let mut over = false;
+        let whole = cut.is_none().then_some(input);
+        let cut = cut.into_iter().flat_map(|seed| pieces(input, seed));
+        for piece in whole.into_iter().chain(cut) {
+            machine.feed(piece, begin);
+            while !over {
+                match machine.poll() {
+                    Ok(None) => break,
+                    Ok(Some(output)) => {
+                        match &output {
+                            rtsp::Output::Announce(_) if refuse & 1 == 1 => machine.refuse(403),
+                            rtsp::Output::Announce(_) => machine.accept(),
+                            rtsp::Output::Setup(..) => machine.datagrams([4, 5]),
+                            _ => {}
+                        }
+                        out.push(output);
+                    }
+                    Err(_) => over = true,
+                }
+            }
+        }
+        if !over && refuse & 2 == 2 {
+            for piece in pieces(input, seed) {
+                machine.datagram(usize::from(seed & 1), seed & 2 == 2, piece, begin);
+            }
+        }
+        machine.finish();
+        while let Ok(Some(output)) = machine.poll() {
+            out.push(output);
+        }
+        out
+    };
+    let whole = run(None);
+    assert_eq!(whole, run(Some(seed)), "cut elsewhere");
+    for output in whole {
+        match output {
+            rtsp::Output::Tag(tag) => {
+                let parts = bridge::inspect(tag.kind, tag.timestamp, tag.payload);
+                assert!(parts.is_ok_and(|parts| !parts.extended), "no tag");
+            }
+            rtsp::Output::Write(bytes) => {
+                assert!(bytes.starts_with(b"RTSP/1.0 ") && bytes.ends_with(b"\r\n\r\n"));
+            }
+            _ => {}
+        }
+    }
+}
 
 /// Tags are the same however the stream is cut, are what they say they are, and are no larger than what
 /// came; datagrams are taken, too.

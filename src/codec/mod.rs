@@ -20,6 +20,7 @@ use bytes::Bytes;
 pub use self::body::{AudioClock, Body, body};
 pub use self::config::{Description, describe};
 pub use self::sets::{Coding, Nal, Sets};
+pub(crate) use self::sps::Bits;
 use crate::media::{FourCc, Kind, Role};
 use crate::wire::Short;
 

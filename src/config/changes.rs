@@ -251,6 +251,9 @@ pub const KEYS: &[Key] = &[
     key("listen.ts", Effect::Listener, |s| {
         ways(s, &[WayKind::TcpTs, WayKind::UdpTs])
     }),
+    key("listen.rtsp", Effect::Listener, |s| {
+        ways(s, &[WayKind::Rtsp])
+    }),
     for_new("tls.certificate", |s| file(s.tls.certificate.as_ref())),
     for_new("tls.key", |s| file(s.tls.key.as_ref())),
     for_new("publish.users", |s| file(s.publish.users.as_ref())),

@@ -51,12 +51,14 @@ pub(super) struct Listen {
     pub(super) control: Option<PathBuf>,
     pub(super) liveflv: Vec<Way>,
     pub(super) ts: Vec<Way>,
+    pub(super) rtsp: Vec<Way>,
 }
 
 /// The lists of tables in [`Listen`].
 pub(super) struct Ways {
     pub(super) liveflv: Vec<Way>,
     pub(super) ts: Vec<Way>,
+    pub(super) rtsp: Vec<Way>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

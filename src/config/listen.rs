@@ -15,6 +15,7 @@ impl file::Listen {
         file::Ways {
             liveflv: std::mem::take(&mut self.liveflv),
             ts: std::mem::take(&mut self.ts),
+            rtsp: std::mem::take(&mut self.rtsp),
         }
     }
 }

@@ -125,7 +125,7 @@ pub struct Settings {
     pub role: Role,
     /// `listen`
     pub listen: Listen,
-    /// `listen.liveflv` and `listen.ts`; none on a mirror
+    /// `listen.liveflv`, `listen.ts` and `listen.rtsp`; none on a mirror
     pub ways: Vec<Way>,
     /// `tls`
     pub tls: Tls,

@@ -1,4 +1,4 @@
-//! `[[listen.liveflv]]`, `[[listen.ts]]`: listeners for encoders that speak no RTMP.
+//! `[[listen.liveflv]]`, `[[listen.ts]]`, `[[listen.rtsp]]`: listeners for encoders that speak no RTMP.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::build::Build;
 use super::file;
 use super::settings::{Role, Settings};
-use crate::auth::Networks;
+use crate::auth::{Applications, Networks};
 use crate::limits::MAX_WAYS;
 use crate::media::{StreamName, check_name};
 
@@ -21,6 +21,8 @@ pub enum WayKind {
     TcpTs,
     /// MPEG-TS over UDP
     UdpTs,
+    /// RTSP
+    Rtsp,
 }
 
 impl WayKind {
@@ -30,6 +32,7 @@ impl WayKind {
         match self {
             Self::LiveFlv => "liveflv",
             Self::TcpTs | Self::UdpTs => "ts",
+            Self::Rtsp => "rtsp",
         }
     }
 
@@ -39,6 +42,7 @@ impl WayKind {
         match self {
             Self::LiveFlv => "listen.liveflv",
             Self::TcpTs | Self::UdpTs => "listen.ts",
+            Self::Rtsp => "listen.rtsp",
         }
     }
 
@@ -49,6 +53,7 @@ impl WayKind {
             Self::LiveFlv => "inboundLiveFlv",
             Self::TcpTs => "inboundTcpTs",
             Self::UdpTs => "inboundUdpTs",
+            Self::Rtsp => "inboundRtsp",
         }
     }
 
@@ -86,6 +91,8 @@ pub struct Way {
     pub address: SocketAddr,
     /// The application of its streams
     pub app: Arc<str>,
+    /// The applications that an encoder may name, with their aliases
+    pub applications: Applications,
     /// The stream that it is; `None`: the encoder's metadata or address names it
     pub stream: Option<StreamName>,
     /// Whether a name in the encoder's metadata counts
@@ -103,7 +110,7 @@ impl Way {
     #[must_use]
     pub fn place(&self) -> String {
         match self.kind {
-            WayKind::LiveFlv => self.address.to_string(),
+            WayKind::LiveFlv | WayKind::Rtsp => self.address.to_string(),
             WayKind::TcpTs => format!("tcp://{}", self.address),
             WayKind::UdpTs => format!("udp://{}", self.address),
         }
@@ -135,7 +142,7 @@ const MASTER_PROFILE: &str = "/etc/systemd/system/crtmpserver.service.d/master.c
 
 impl Build<'_> {
     pub(super) fn ways(&mut self, ways: file::Ways, settings: &mut Settings) {
-        let keys = ["listen.liveflv", "listen.ts"];
+        let keys = ["listen.liveflv", "listen.ts", "listen.rtsp"];
         if settings.role == Role::Mirror {
             for key in keys {
                 if self.says(key) {
@@ -147,10 +154,11 @@ impl Build<'_> {
             }
             return;
         }
-        let file::Ways { liveflv, ts } = ways;
+        let file::Ways { liveflv, ts, rtsp } = ways;
+        let rtsp = rtsp.into_iter().map(|way| (WayKind::Rtsp, way));
         let liveflv = liveflv.into_iter().map(|way| (WayKind::LiveFlv, way));
         let ts = ts.into_iter().map(|way| (WayKind::TcpTs, way));
-        for (kind, way) in liveflv.chain(ts) {
+        for (kind, way) in liveflv.chain(ts).chain(rtsp) {
             match self.way(kind, way, settings) {
                 Ok(way) => settings.ways.push(way),
                 Err(message) => self.wrong(kind.key(), message),
@@ -166,13 +174,14 @@ impl Build<'_> {
     fn way(&mut self, kind: WayKind, way: file::Way, settings: &Settings) -> Result<Way, String> {
         let right = match kind {
             WayKind::LiveFlv => "address = \"[::]:6666\"",
+            WayKind::Rtsp => "address = \"[::]:8554\"",
             _ => "address = \"tcp://[::]:9999\" or address = \"udp://239.1.2.3:5000\"",
         };
         let Some(text) = way.address else {
             return Err(format!("a table has no address; write {right}"));
         };
         let (kind, place) = match kind {
-            WayKind::LiveFlv => (kind, text.as_str()),
+            WayKind::LiveFlv | WayKind::Rtsp => (kind, text.as_str()),
             _ => match (text.strip_prefix("tcp://"), text.strip_prefix("udp://")) {
                 (Some(place), _) => (WayKind::TcpTs, place),
                 (_, Some(place)) => (WayKind::UdpTs, place),
@@ -204,7 +213,12 @@ impl Build<'_> {
                 })?),
                 None => None,
             };
-        if stream.is_none() && kind != WayKind::LiveFlv {
+        if stream.is_some() && kind == WayKind::Rtsp {
+            return Err(wrong(
+                "the encoder's URL names the stream; remove stream".into(),
+            ));
+        }
+        if stream.is_none() && matches!(kind, WayKind::TcpTs | WayKind::UdpTs) {
             return Err(wrong(
                 "an encoder cannot say which stream it is; write stream = \"event\"".into(),
             ));
@@ -237,6 +251,7 @@ impl Build<'_> {
             wait_for_metadata: kind == WayKind::LiveFlv
                 && way.wait_for_metadata.unwrap_or(stream.is_none()),
             app,
+            applications: settings.applications.clone(),
             stream,
             networks,
             interface: interface(way.interface.as_deref(), address).map_err(wrong)?,
@@ -457,6 +472,10 @@ mod tests {
                 "for [[listen.liveflv]] alone",
             ),
             (udp("interface = \"a/b\""), "is none"),
+            (
+                "[[listen.rtsp]]\naddress = \"[::]:1\"\nstream = \"a\"".to_owned(),
+                "names the stream",
+            ),
             (udp("source = \"::1\""), "another family"),
             (udp("source = \"camera\""), "is no address"),
             (

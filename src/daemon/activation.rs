@@ -19,7 +19,7 @@ use crate::telemetry::logging::Escaped;
 pub struct Inherited {
     /// `rtmp`, `http`, `rtmps` and `https`
     pub listeners: Vec<(Stack, Listener)>,
-    /// `liveflv`, `ts`: for the tables of these names
+    /// `liveflv`, `ts`, `rtsp`: for the tables of these names
     pub ways: Vec<(&'static str, Listener)>,
     /// `control`; not blocking
     pub control: Vec<UnixListener>,
@@ -33,7 +33,7 @@ pub enum ActivationError {
     Passed(#[from] PassedError),
     /// A name that means nothing here.
     #[error(
-        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http, rtmps, https or control, or liveflv or ts for a listener of these tables, in the [Socket] section of its unit", Escaped(.0)
+        "a socket named \"{}\" was passed, and nothing here has that name; write FileDescriptorName= rtmp, http, rtmps, https or control, or liveflv, ts or rtsp for a listener of these tables, in the [Socket] section of its unit", Escaped(.0)
     )]
     Unknown(String),
     /// A socket without a name, on a port that says nothing.
@@ -82,7 +82,7 @@ enum Purpose {
 }
 
 /// Names of sockets for the tables of [`crate::config::Way`]; an administrator writes their units.
-const WAYS: [&str; 2] = ["liveflv", "ts"];
+const WAYS: [&str; 3] = ["liveflv", "ts", "rtsp"];
 
 /// Every purpose, and its unit in the packages.
 const UNITS: [(Purpose, &str); 5] = [

@@ -1,4 +1,4 @@
-//! Ways in beside RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP. Compiled out of a mirror.
+//! Ways in beside RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP, RTSP. Compiled out of a mirror.
 //!
 //! None of them has a login: who may send is a matter of networks ([`Route::networks`]), and a name is
 //! taken from another source by the same rules as over RTMP. A connection, or a source of datagrams, has
@@ -6,6 +6,7 @@
 
 mod connection;
 mod publishing;
+mod rtsp;
 mod source;
 mod udp;
 
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use udp::{DatagramError, Datagrams, Interface};
 
-use crate::auth::Networks;
+use crate::auth::{Applications, Networks};
 use crate::media::StreamName;
 use crate::net::{Incoming, Shard};
 use crate::relay::Hub;
@@ -29,6 +30,8 @@ pub enum Form {
     LiveFlv,
     /// An MPEG transport stream.
     Ts,
+    /// RTSP, and RTP within it or beside it.
+    Rtsp,
 }
 
 impl Form {
@@ -38,6 +41,7 @@ impl Form {
         match self {
             Self::LiveFlv => Protocol::LiveFlv,
             Self::Ts => Protocol::Ts,
+            Self::Rtsp => Protocol::Rtsp,
         }
     }
 
@@ -46,6 +50,7 @@ impl Form {
         match self {
             Self::LiveFlv => "liveFLV",
             Self::Ts => "MPEG-TS",
+            Self::Rtsp => "RTSP",
         }
     }
 }
@@ -57,6 +62,8 @@ pub struct Route {
     pub form: Form,
     /// The application.
     pub app: Arc<str>,
+    /// What a source may name as one, with the names that stand for them.
+    pub applications: Applications,
     /// The stream; `None`: the source names it, or its address does.
     pub stream: Option<StreamName>,
     /// Whether a name in the source's metadata comes before `stream`.
@@ -109,8 +116,11 @@ pub fn serve(
     route: Arc<Route>,
     shard: Rc<Shard>,
     incoming: Incoming,
-) -> Pin<Box<impl Future<Output = ()> + 'static>> {
-    Box::pin(connection::serve(hub, route, shard, incoming))
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    match route.form {
+        Form::LiveFlv | Form::Ts => Box::pin(connection::serve(hub, route, shard, incoming)),
+        Form::Rtsp => Box::pin(rtsp::serve(hub, route, shard, incoming)),
+    }
 }
 
 /// Serves a socket of datagrams until `close` is ready or the server stops.

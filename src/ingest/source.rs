@@ -30,7 +30,8 @@ impl Source {
         let limits = ReaderLimits::from(limits);
         match form {
             Form::LiveFlv => Self::Flv(Box::new(Reader::new(limits))),
-            Form::Ts => Self::Ts(Box::new(Demuxer::new(limits)), Figures::default()),
+            // RTSP has a machine of its own, and is never given to this one.
+            Form::Ts | Form::Rtsp => Self::Ts(Box::new(Demuxer::new(limits)), Figures::default()),
         }
     }
 
@@ -152,6 +153,7 @@ mod tests {
         Route {
             form: Form::LiveFlv,
             app: "live".into(),
+            applications: crate::auth::Applications::default(),
             stream: stream.map(|name| StreamName::new("live", name).unwrap()),
             wait_for_metadata: wait,
             networks: Networks::loopback(),

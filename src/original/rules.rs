@@ -264,17 +264,28 @@ pub(super) const PROTOCOLS: &[(&str, Way)] = &[
     ),
     (
         "inboundLiveFlv",
-        Way::Nothing("FLV over plain TCP is not taken; publish over RTMP"),
+        Way::Nothing(
+            "a table [[listen.liveflv]] takes it; write one with the networks that may send (docs/ways-in.md)",
+        ),
     ),
     (
         "inboundTcpTs",
-        Way::Nothing("MPEG-TS is not taken; publish over RTMP"),
+        Way::Nothing(
+            "a table [[listen.ts]] takes it; write one with its stream and the networks that may send (docs/ways-in.md)",
+        ),
     ),
     (
         "inboundUdpTs",
-        Way::Nothing("MPEG-TS is not taken; publish over RTMP"),
+        Way::Nothing(
+            "a table [[listen.ts]] takes it; write one with its stream and the networks that may send (docs/ways-in.md)",
+        ),
     ),
-    ("inboundRtsp", Way::Nothing(RTP)),
+    (
+        "inboundRtsp",
+        Way::Nothing(
+            "a table [[listen.rtsp]] takes encoders; write one with the networks that may send (docs/ways-in.md). Nothing is played over RTSP",
+        ),
+    ),
     (
         "inboundJsonCli",
         Way::Nothing(

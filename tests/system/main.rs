@@ -478,6 +478,12 @@ const TESTS: &[Test] = &[
         &[FFMPEG],
         ways::operators_kick_and_reload_them,
     ),
+    ("ways::rtsp_announce", &[FFMPEG], ways::rtsp_announce),
+    (
+        "ways::rtsp_with_reordered_pictures",
+        &[FFMPEG],
+        ways::rtsp_with_reordered_pictures,
+    ),
     (
         "ways::rubbish_hurts_nobody",
         &[FFMPEG],

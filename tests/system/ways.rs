@@ -1,4 +1,4 @@
-//! Encoders that speak no RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP.
+//! Encoders that speak no RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP, RTSP.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -305,4 +305,55 @@ pub(crate) fn rubbish_hurts_nobody(world: &World) {
     assert!(grown < 24 * 1024, "{grown} KiB more");
     assert!(server.metric("crtmpserver_panics_total", "").abs() < 0.5);
     assert!(server.metric("crtmpserver_media_errors_total", "unreadable") > 0.0);
+}
+
+pub(crate) fn rtsp_announce(world: &World) {
+    let (file, source) = make(world);
+    let [port] = free_ports();
+    let server = server(
+        world,
+        &format!("[[listen.rtsp]]\naddress = \"127.0.0.1:{port}\"\n"),
+    );
+    let to = |path: &str| format!("rtsp://127.0.0.1:{port}/{path}");
+    let tcp = ["-rtsp_transport", "tcp", "-f", "rtsp"];
+    let encoder = send(world, "tcp", &file, &tcp, &to("live/tcp"));
+    let udp = ["-rtsp_transport", "udp", "-f", "rtsp"];
+    let _datagrams = send(world, "udp", &file, &udp, &to("flvplayback/udp"));
+    assert_played(world, &server, "live/tcp", &source, 150);
+    assert_played(world, &server, "live/udp", &source, 60);
+    // The name is taken; nothing is played here; a name is only ever a name.
+    let mut late = send(world, "late", &file, &tcp, &to("live/tcp"));
+    assert!(!late.wait(Duration::from_secs(30)).success());
+    assert!(late.stderr().contains("403"), "{}", late.stderr());
+    let mut player = watch(world, "player", &to("live/tcp"));
+    assert!(!player.wait(Duration::from_secs(30)).success());
+    assert!(player.stderr().contains("405"), "{}", player.stderr());
+    let mut odd = send(world, "odd", &file, &tcp, &to("live/../x"));
+    assert!(!odd.wait(Duration::from_secs(30)).success());
+    encoder.signal(nix::sys::signal::Signal::SIGINT);
+    said(&server, "unpublished");
+    let broken = server.metric("crtmpserver_media_errors_total", "broken");
+    assert!(broken.abs() < 0.5, "{}", server.metrics());
+}
+
+pub(crate) fn rtsp_with_reordered_pictures(world: &World) {
+    let [port] = free_ports();
+    let file = world.path("reordered.mp4");
+    let mut make = Command::new("ffmpeg");
+    make.args(["-hide_banner", "-y", "-f", "lavfi", "-i"])
+        .args(["testsrc2=s=320x180:r=25:d=8", "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-g", "25"])
+        .args(["-bf", "2", "-sc_threshold", "0"])
+        .arg(&file);
+    let made = world.run("make", &mut make, Duration::from_secs(120));
+    assert!(made.status.success(), "{}", made.err);
+    let source = Packets::of_file(world, "ffmpeg", "source", &file);
+    let server = server(
+        world,
+        &format!("[[listen.rtsp]]\naddress = \"127.0.0.1:{port}\"\n"),
+    );
+    let url = format!("rtsp://127.0.0.1:{port}/live/event");
+    let form = ["-rtsp_transport", "tcp", "-f", "rtsp"];
+    let _encoder = send(world, "encoder", &file, &form, &url);
+    assert_played(world, &server, "live/event", &source, 60);
 }

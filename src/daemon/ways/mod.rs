@@ -123,8 +123,10 @@ fn route(way: &Way) -> Route {
         form: match way.kind {
             WayKind::LiveFlv => Form::LiveFlv,
             WayKind::TcpTs | WayKind::UdpTs => Form::Ts,
+            WayKind::Rtsp => Form::Rtsp,
         },
         app: Arc::clone(&way.app),
+        applications: way.applications.clone(),
         stream: way.stream.clone(),
         wait_for_metadata: way.wait_for_metadata,
         networks: way.networks.clone(),

@@ -1,0 +1,406 @@
+//! An encoder that publishes over RTSP: its connection, and the ports that its datagrams come to.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::task::yield_now;
+use tokio::time::sleep_until;
+
+use super::Route;
+use super::publishing::{End, Publishing, Who, bad_name, left_out, not_listed};
+use crate::flv::{ReaderLimits, Tag};
+use crate::limits::{Limits, MAX_RTSP_TRACKS, READ_BUFFER, READ_TURN};
+use crate::media::{NameError, StreamName};
+use crate::net::{
+    Admitted, Bell, Incoming, Outlet, OutletEvent, Registered, Shard, Wish, canonical,
+};
+use crate::relay::Hub;
+use crate::rtsp::{Figures, Output, Server};
+use crate::system::random;
+use crate::telemetry::logging::{Escaped, limited};
+use crate::telemetry::metrics::Protocol;
+
+/// How long the last words to a peer may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// The longest datagram that is taken: more than any network carries.
+const MAX_DATAGRAM: usize = 16 * 1024;
+/// Datagrams that are taken before others get their turn.
+const DATAGRAMS_AT_ONCE: usize = 64;
+/// Pairs of ports that are tried.
+const TRIES: usize = 16;
+
+/// The two sockets of a track.
+struct Pair {
+    track: usize,
+    sockets: [UdpSocket; 2],
+}
+
+struct Connection {
+    hub: Arc<Hub>,
+    route: Arc<Route>,
+    shard: Rc<Shard>,
+    limits: Arc<Limits>,
+    outlet: Rc<Outlet>,
+    who: Who,
+    local: SocketAddr,
+    admitted: Admitted,
+    registered: Registered,
+    bell: Arc<Bell>,
+    machine: Server,
+    counted: Figures,
+    pairs: Vec<Pair>,
+    name: Option<StreamName>,
+    publishing: Option<Publishing>,
+    /// When its last media came, or when it was accepted.
+    heard: Instant,
+}
+
+type Over = (&'static str, End);
+
+/// Serves one connection until it ends, and counts how it ended.
+pub(super) async fn serve(hub: Arc<Hub>, route: Arc<Route>, shard: Rc<Shard>, incoming: Incoming) {
+    let limits = shard.limits();
+    let outlet = Outlet::new(incoming.socket, &shard, Protocol::Rtsp);
+    // A session's number keeps nobody out: media count only on its own connection, or from its peer.
+    let session = random().map_or(1, u64::from_be_bytes);
+    let mut connection = Connection {
+        hub,
+        route,
+        registered: outlet.register(incoming.peer),
+        machine: Server::new(ReaderLimits::from(&*limits), session, incoming.at),
+        limits,
+        outlet,
+        who: Who {
+            protocol: Protocol::Rtsp,
+            peer: incoming.peer,
+        },
+        local: incoming.local,
+        admitted: incoming.admitted,
+        bell: Arc::default(),
+        counted: Figures::default(),
+        pairs: Vec::new(),
+        name: None,
+        publishing: None,
+        heard: incoming.at,
+        shard,
+    };
+    let (code, end) = connection.run().await;
+    connection.finish(code, end);
+}
+
+impl Connection {
+    async fn run(&mut self) -> Over {
+        let (outlet, shard) = (Rc::clone(&self.outlet), Rc::clone(&self.shard));
+        let bell = Arc::clone(&self.bell);
+        let mut stopping = std::pin::pin!(shard.stopping());
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            let due = self.deadline();
+            let over = tokio::select! {
+                biased;
+                () = &mut stopping => Err(("stopping", End::Stopping)),
+                event = outlet.drive() => match event {
+                    OutletEvent::Closed(ending) => Err((ending.label(), End::Cut)),
+                    OutletEvent::Wished(Wish::Kick) => Err(("kicked", End::Clean)),
+                    _ => Ok(()),
+                },
+                () = poll_fn(|cx| bell.poll_rung(cx)) => {
+                    if self.publishing.as_ref().is_some_and(Publishing::is_displaced) {
+                        Err(("displaced", End::Displaced))
+                    } else {
+                        Ok(())
+                    }
+                }
+                ready = poll_fn(|cx| outlet.poll_readable(cx)), if outlet.has_room() => {
+                    match ready {
+                        Ok(()) => self.read().await,
+                        Err(_) => Err(("connection-broken", End::Cut)),
+                    }
+                }
+                came = poll_fn(|cx| poll_datagram(&self.pairs, &mut buffer, cx)) => {
+                    self.datagrams(came, &mut buffer).await
+                }
+                () = sleep_until(due.into()) => {
+                    limited("silent", Instant::now(), || {
+                        tracing::warn!(
+                            peer = %self.who.peer, protocol = "rtsp", code = "silent",
+                            "connection closed: it sends no media"
+                        );
+                    });
+                    Err(("silent", End::Cut))
+                }
+            };
+            if let Err(over) = over {
+                if over.0 != "peer-gone" {
+                    Box::pin(outlet.finish(GOODBYE)).await;
+                }
+                return over;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let patience = if self.publishing.is_some() {
+            self.limits.publish_timeout
+        } else {
+            self.limits.idle_timeout
+        };
+        self.heard.checked_add(patience).unwrap_or(self.heard)
+    }
+
+    /// Reads at most one turn.
+    async fn read(&mut self) -> Result<(), Over> {
+        let (shard, outlet) = (Rc::clone(&self.shard), Rc::clone(&self.outlet));
+        let traffic = shard.metrics().traffic(Protocol::Rtsp);
+        let mut left = READ_TURN;
+        while left > 0 && outlet.has_room() {
+            let now = Instant::now();
+            let read = shard.read(outlet.socket(), |bytes| {
+                self.machine.feed(bytes, now);
+                bytes.len()
+            });
+            match read {
+                Ok(0) => return Err(("peer-closed", End::Clean)),
+                Ok(n) => {
+                    left = left.saturating_sub(n);
+                    traffic.bytes_in.inc_by(n as u64);
+                    self.drain(now)?;
+                    if n < READ_BUFFER {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(("connection-broken", End::Cut)),
+            }
+        }
+        yield_now().await;
+        Ok(())
+    }
+
+    /// Takes a datagram that came, and those behind it.
+    async fn datagrams(&mut self, came: Came, buffer: &mut [u8]) -> Result<(), Over> {
+        let mut came = Some(came);
+        for _ in 0..DATAGRAMS_AT_ONCE {
+            let Some(Came {
+                pair,
+                rtcp,
+                size,
+                from,
+            }) = came.take()
+            else {
+                return Ok(());
+            };
+            let now = Instant::now();
+            // Only what comes from where the connection comes from is its own.
+            let own = canonical(from).ip() == self.who.peer.ip();
+            let track = self.pairs.get(pair).map(|pair| pair.track);
+            if let (true, Some(track)) = (own, track) {
+                let traffic = self.shard.metrics().traffic(Protocol::Rtsp);
+                traffic.bytes_in.inc_by(size as u64);
+                let bytes = buffer.get(..size).unwrap_or_default();
+                self.machine.datagram(track, rtcp, bytes, now);
+                self.drain(now)?;
+            }
+            let pairs = &self.pairs;
+            came = poll_fn(|cx| {
+                Poll::Ready(match poll_datagram(pairs, buffer, cx) {
+                    Poll::Ready(came) => Some(came),
+                    Poll::Pending => None,
+                })
+            })
+            .await;
+        }
+        yield_now().await;
+        Ok(())
+    }
+
+    /// Does what the machine wants until it wants nothing more.
+    fn drain(&mut self, now: Instant) -> Result<(), Over> {
+        loop {
+            let output = match self.machine.poll() {
+                Ok(Some(output)) => output,
+                Ok(None) => break,
+                Err(error) => {
+                    limited("malformed", now, || {
+                        tracing::warn!(
+                            peer = %self.who.peer, protocol = "rtsp", code = "malformed",
+                            "connection closed: {error}"
+                        );
+                    });
+                    return Err(("malformed", End::Cut));
+                }
+            };
+            match output {
+                Output::Write(bytes) => self.outlet.control(bytes),
+                Output::Announce(path) => match self.announced(&path) {
+                    Ok(()) => self.machine.accept(),
+                    Err(status) => self.machine.refuse(status),
+                },
+                Output::Setup(track, _) => match self.open_pair(track) {
+                    Ok(ports) => self.machine.datagrams(ports),
+                    Err(error) => {
+                        tracing::warn!(
+                            peer = %self.who.peer, protocol = "rtsp", code = "ports",
+                            "no ports for its datagrams: {error}"
+                        );
+                        self.machine.refuse(503);
+                    }
+                },
+                Output::LeftOut(what) => left_out(self.who, &what),
+                Output::Tag(tag) => self.tag(tag, now)?,
+                Output::Close => return Err(("closed-by-peer", End::Clean)),
+            }
+        }
+        let figures = self.machine.figures();
+        let before = std::mem::replace(&mut self.counted, figures);
+        let metrics = self.shard.metrics();
+        let new = |now: u64, before: u64| now.saturating_sub(before);
+        metrics.media_errors(Protocol::Rtsp, "gap", new(figures.gaps, before.gaps));
+        metrics.media_errors(Protocol::Rtsp, "broken", new(figures.broken, before.broken));
+        Ok(())
+    }
+
+    /// Whether it may publish what it announces: `APP/STREAM`, or a stream of the listener's
+    /// application. The status of the refusal.
+    fn announced(&mut self, path: &str) -> Result<(), u16> {
+        if !self.route.admits(self.who.peer.ip()) {
+            not_listed(self.who, &self.local);
+            return Err(403);
+        }
+        let name = self.named(path).map_err(|error| {
+            bad_name(self.who, path, error);
+            404u16
+        })?;
+        let metrics = Arc::clone(self.shard.metrics());
+        // Another description on the same connection is another beginning.
+        if let Some(before) = self.publishing.take() {
+            self.registered.unpublishes(0);
+            before.end(End::Clean);
+        }
+        let bell = Arc::clone(&self.bell);
+        match Publishing::begin(&self.hub, &metrics, &name, self.who, bell) {
+            Ok(publishing) => {
+                self.admitted.login_done();
+                self.registered.publishes(0, &name, "RTSP");
+                self.publishing = Some(publishing);
+                self.name = Some(name);
+                self.heard = Instant::now();
+                Ok(())
+            }
+            Err("busy") => Err(403),
+            Err(_) => Err(503),
+        }
+    }
+
+    fn named(&self, path: &str) -> Result<StreamName, NameError> {
+        if let Some((app, name)) = path.split_once('/')
+            && let Some(app) = self.route.applications.resolve(app)
+        {
+            return StreamName::new(app, name);
+        }
+        StreamName::new(&self.route.app, path)
+    }
+
+    /// Two ports beside each other, the first of them even.
+    fn open_pair(&mut self, track: usize) -> io::Result<[u16; 2]> {
+        self.pairs.retain(|pair| pair.track != track);
+        if self.pairs.len() >= MAX_RTSP_TRACKS {
+            return Err(io::Error::other("too many tracks"));
+        }
+        let ip = self.local.ip();
+        let bind = |port: u16| {
+            let socket = std::net::UdpSocket::bind(SocketAddr::new(ip, port))?;
+            socket.set_nonblocking(true)?;
+            let _ = socket2::SockRef::from(&socket)
+                .set_recv_buffer_size(crate::limits::DATAGRAM_BUFFER);
+            Ok::<_, io::Error>(socket)
+        };
+        let mut last = io::Error::other("no port is free");
+        for _ in 0..TRIES {
+            let first = bind(0)?;
+            let port = first.local_addr()?.port();
+            let other = port ^ 1;
+            match bind(other) {
+                Ok(second) => {
+                    let sockets = if port.is_multiple_of(2) {
+                        [first, second]
+                    } else {
+                        [second, first]
+                    };
+                    let [rtp, rtcp] = sockets;
+                    self.pairs.push(Pair {
+                        track,
+                        sockets: [UdpSocket::from_std(rtp)?, UdpSocket::from_std(rtcp)?],
+                    });
+                    return Ok([port & !1, port | 1]);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn tag(&mut self, tag: Tag, now: Instant) -> Result<(), Over> {
+        self.heard = now;
+        match &mut self.publishing {
+            Some(publishing) => publishing
+                .push(tag, now)
+                .map_err(|_| ("displaced", End::Displaced)),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self, code: &'static str, end: End) {
+        let (mut code, mut end) = (code, end);
+        if end != End::Displaced {
+            self.machine.finish();
+            if let Err(over) = self.drain(Instant::now()) {
+                (code, end) = over;
+            }
+        }
+        self.shard.metrics().traffic(Protocol::Rtsp).closed(code);
+        let name = self.name.as_ref().map(ToString::to_string);
+        tracing::debug!(
+            id = self.registered.id(), peer = %self.who.peer, protocol = "rtsp", code,
+            stream = %Escaped(name.as_deref().unwrap_or("-")), "connection closed"
+        );
+        if let Some(publishing) = self.publishing.take() {
+            publishing.end(end);
+        }
+    }
+}
+
+/// A datagram in the buffer.
+struct Came {
+    pair: usize,
+    rtcp: bool,
+    size: usize,
+    from: SocketAddr,
+}
+
+/// The next datagram of any socket.
+fn poll_datagram(pairs: &[Pair], buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Came> {
+    for (pair, sockets) in pairs.iter().enumerate() {
+        for (socket, rtcp) in sockets.sockets.iter().zip([false, true]) {
+            let mut room = ReadBuf::new(buffer);
+            // An error is about one datagram that nobody will see.
+            if let Poll::Ready(Ok(from)) = socket.poll_recv_from(cx, &mut room) {
+                return Poll::Ready(Came {
+                    pair,
+                    rtcp,
+                    size: room.filled().len(),
+                    from,
+                });
+            }
+        }
+    }
+    Poll::Pending
+}
