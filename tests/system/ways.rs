@@ -341,9 +341,10 @@ pub(crate) fn rtsp_with_reordered_pictures(world: &World) {
     let file = world.path("reordered.mp4");
     let mut make = Command::new("ffmpeg");
     make.args(["-hide_banner", "-y", "-f", "lavfi", "-i"])
-        .args(["testsrc2=s=320x180:r=25:d=8", "-pix_fmt", "yuv420p"])
+        .args(["testsrc2=s=320x180:r=25:d=8", "-f", "lavfi", "-i"])
+        .args(["sine=440:r=48000:d=8", "-pix_fmt", "yuv420p"])
         .args(["-c:v", "libx264", "-preset", "veryfast", "-g", "25"])
-        .args(["-bf", "2", "-sc_threshold", "0"])
+        .args(["-bf", "2", "-sc_threshold", "0", "-c:a", "aac"])
         .arg(&file);
     let made = world.run("make", &mut make, Duration::from_secs(120));
     assert!(made.status.success(), "{}", made.err);
