@@ -15,8 +15,9 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use super::notify::Notifier;
-use crate::auth::{FileError, NewRules, Policy};
+use crate::auth::{Contents, FileError, NewRules, Policy};
 use crate::config::{self, Change, Effect, Loaded, Problem, Settings, Sources, Wrong};
+use crate::telemetry::words::count;
 use crate::transport::{Certificate, Connector};
 
 /// What changed, with the keys that wait for a restart among it; or why nothing did.
@@ -232,4 +233,30 @@ pub fn on_hangup(reloader: Reloader) -> io::Result<impl Future<Output = ()>> {
             drop(reloader.reload().await);
         }
     })
+}
+
+/// The files with secrets have other contents, under the same names.
+pub(super) fn read_again(contents: Contents, settings: &Settings) -> Vec<Change> {
+    let change = |key: &str, what: String| Change {
+        key: key.to_owned(),
+        effect: Effect::ForNew,
+        what,
+    };
+    let secret = if settings.role.is_mirror() {
+        "mirror.secret_file"
+    } else {
+        "master.secret_file"
+    };
+    let secret = contents
+        .secret
+        .then(|| change(secret, "has another secret".to_owned()));
+    let users = contents.users.map(|users| {
+        let users = count(users, "user");
+        change("publish.users", format!("has changed: {users}"))
+    });
+    let keys = contents.keys.map(|keys| {
+        let keys = count(keys, "stream key");
+        change("publish.keys", format!("has changed: {keys}"))
+    });
+    secret.into_iter().chain(users).chain(keys).collect()
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::of_settings::library;
 use super::of_settings::{admission, hls, latency, standing, viewers, web};
 use super::recording::{end, recorder};
-use super::reload::{NewTls, Order, Outcome};
+use super::reload::{NewTls, Order, Outcome, read_again};
 use super::stack::Stack;
 use super::ways::{Socket, Ways};
 use crate::auth::{NewRules, Policy};
@@ -34,7 +34,6 @@ use crate::rtmp_server::RtmpServer;
 use crate::telemetry::health::Health;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Metrics, Protocol};
-use crate::telemetry::words::count;
 use crate::transport::{Acceptor, Connector};
 #[cfg(feature = "publish")]
 use crate::vod::Library;
@@ -575,30 +574,4 @@ impl Running {
             what: format!("is another one: {}", certificate.summary()),
         })
     }
-}
-
-/// The files with secrets have other contents, under the same names.
-fn read_again(contents: crate::auth::Contents, settings: &Settings) -> Vec<Change> {
-    let change = |key: &str, what: String| Change {
-        key: key.to_owned(),
-        effect: Effect::ForNew,
-        what,
-    };
-    let secret = if settings.role.is_mirror() {
-        "mirror.secret_file"
-    } else {
-        "master.secret_file"
-    };
-    let secret = contents
-        .secret
-        .then(|| change(secret, "has another secret".to_owned()));
-    let users = contents.users.map(|users| {
-        let users = count(users, "user");
-        change("publish.users", format!("has changed: {users}"))
-    });
-    let keys = contents.keys.map(|keys| {
-        let keys = count(keys, "stream key");
-        change("publish.keys", format!("has changed: {keys}"))
-    });
-    secret.into_iter().chain(users).chain(keys).collect()
 }

@@ -185,12 +185,7 @@ impl Registry {
         before.saturating_add(1)
     }
 
-    fn enter(
-        &self,
-        outlet: Option<Rc<Outlet>>,
-        peer: SocketAddr,
-        does: Option<Box<Does>>,
-    ) -> u32 {
+    fn enter(&self, outlet: Option<Rc<Outlet>>, peer: SocketAddr, does: Option<Box<Does>>) -> u32 {
         let mut places = self.places.borrow_mut();
         let entry = Some(Entry {
             id: self.number(),
