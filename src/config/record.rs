@@ -155,7 +155,9 @@ mod tests {
             ("record.folders", "x"),
         ] {
             let problems = with(&[(key, value)]).unwrap_err();
-            let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
+            let mut keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
+            // The mirror's program says of a publisher's key that it has none, too.
+            keys.dedup();
             assert_eq!(keys, [key], "{value}");
         }
         let mirror = [

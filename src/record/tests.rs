@@ -247,7 +247,11 @@ fn files_end_with_their_length() {
     let mut publisher = world.publish();
     send(&mut publisher, 0);
     world.recorder.look();
-    world.until("it records", |all| all[0].files == 3);
+    let third = world.dir.path().join("event.3.flv");
+    let has_all = |bytes: &Vec<u8>| bytes.len() > 1000 && pictures(&index(bytes)) == 50;
+    world.until("all is written", |all| {
+        all[0].files == 3 && fs::read(&third).is_ok_and(|bytes| has_all(&bytes))
+    });
     // Another format from the next key frame on.
     let mut config = (*world.recorder.config()).clone();
     config.format = Format::Mp4;

@@ -217,7 +217,6 @@ impl Work {
             why = self.recording.why.as_str(), "recording begins"
         );
         self.figures.files.inc();
-        self.set_state(State::Recording);
         {
             let mut shared = self.recording.shared();
             shared.file = Some(file.path.clone());
@@ -226,6 +225,8 @@ impl Work {
         if part == 1 {
             self.recording.tell(News::Started);
         }
+        // Whoever sees that it records finds the file and the news.
+        self.set_state(State::Recording);
         Ok(Sink {
             file,
             muxer,
