@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::auth::is_key;
 use crate::bridge::{self, InspectError};
 use crate::flv::{SCRIPT, Tag};
 use crate::media::{NameError, StreamName};
@@ -55,6 +56,16 @@ impl Publishing {
         let now = Instant::now();
         let protocol = who.protocol.label();
         let peer = who.peer;
+        if is_key(name.name()) {
+            // It would be shown to everybody.
+            repeated("bad-name", peer.ip(), now, || {
+                tracing::warn!(
+                    %peer, protocol, code = "bad-name",
+                    "publish refused: a stream key is no name, and is taken over RTMP alone"
+                );
+            });
+            return Err("bad-name");
+        }
         let claim = Claim {
             identity: None,
             source: format!("{protocol} {peer}"),

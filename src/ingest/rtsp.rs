@@ -295,7 +295,7 @@ impl Connection {
                 self.heard = Instant::now();
                 Ok(())
             }
-            Err("busy") => Err(403),
+            Err("busy" | "bad-name") => Err(403),
             Err(_) => Err(503),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::rules::{ACCEPTOR, PROTOCOLS, Way};
+use super::rules::{ACCEPTOR, ENCODERS, PROTOCOLS, Way};
 use super::writer::{Scope, Writer};
 use super::{Item, applications};
 use crate::lua::{Table, Value};
@@ -29,6 +29,9 @@ fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
             );
         }
         Some(Way::Nothing(why)) => return writer.without(at, format!("{protocol}: {why}")),
+        Some(Way::Takes(key, scheme)) => {
+            return takes(writer, acceptor, key, scheme, (at, scope));
+        }
         Some(Way::Instead(key, why)) => {
             writer.without(at, *why);
             key
@@ -54,6 +57,63 @@ fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
         );
     }
     writer.walk(acceptor, ACCEPTOR, at, scope);
+}
+
+/// Encoders that speak no RTMP, and cannot log in.
+fn takes(
+    writer: &mut Writer<'_>,
+    acceptor: &Table,
+    key: &'static str,
+    scheme: &str,
+    (at, scope): (&str, &Scope),
+) {
+    let Some(address) = address(writer, acceptor, at) else {
+        return;
+    };
+    let is_udp = scheme.starts_with("udp");
+    if let Some((_, other)) = writer
+        .taken
+        .iter()
+        .find(|(taken, _)| *taken == address && !is_udp)
+    {
+        let text = format!("{address} is taken by {other} already: left out");
+        return writer.without(at, text);
+    }
+    let mut row = vec![("address", Item::Text(format!("{scheme}{address}")))];
+    if applications::has_streams(writer, scope) {
+        row.push(("application", Item::Text(scope.application.clone())));
+    }
+    let given = acceptor
+        .text("localStreamName")
+        .filter(|name| !name.is_empty());
+    let needs = key == "listen.ts";
+    let stream = given
+        .map(str::to_owned)
+        .or_else(|| needs.then(|| format!("ts-{}", address.port())));
+    if let Some(stream) = stream {
+        if given.is_none() {
+            let text = format!(
+                "has no localStreamName, and is {stream:?}; the original made up another name each time"
+            );
+            writer.otherwise(at, text);
+        }
+        row.push(("stream", Item::Text(stream)));
+    }
+    if acceptor.get("waitForMetadata") == Some(&Value::Flag(true)) && !needs {
+        row.push(("wait_for_metadata", Item::Flag(true)));
+    }
+    if writer.row(key, row, at) {
+        if !is_udp {
+            writer.taken.push((address, key));
+        }
+        if !address.ip().is_loopback() {
+            let text = format!(
+                "there everybody could publish, here this machine alone: networks = [\"any\"], or those of the encoders, in the [[{key}]] that `crtmpserver import` writes"
+            );
+            writer.without(at, text);
+        }
+        writer.walk(acceptor, ENCODERS, at, scope);
+    }
 }
 
 fn address(writer: &mut Writer<'_>, acceptor: &Table, at: &str) -> Option<SocketAddr> {

@@ -66,15 +66,19 @@ fn streams(writer: &mut Writer<'_>, name: &str, at: &str) {
 /// `aliases`
 pub(super) fn aliases(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Scope) {
     for (place, alias) in writer.texts(value, at) {
-        let has_streams = match &writer.find("applications").map(|s| &s.value) {
-            Some(Item::List(names)) => names.contains(&scope.application),
-            _ => false,
-        };
-        if !has_streams {
+        if !has_streams(writer, scope) {
             writer.without(&place, "is another name of what has no streams here");
         } else if writer.is_new_name(alias, &place) {
             writer.alias(alias, &scope.application, at);
         }
+    }
+}
+
+/// Whether the application has streams here.
+pub(super) fn has_streams(writer: &mut Writer<'_>, scope: &Scope) -> bool {
+    match writer.find("applications").map(|s| &s.value) {
+        Some(Item::List(names)) => names.contains(&scope.application),
+        _ => false,
     }
 }
 

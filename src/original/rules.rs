@@ -238,10 +238,21 @@ pub(super) const ACCEPTOR: &[(&str, Rule)] = &[
     ),
 ];
 
+/// An acceptor of encoders that speak no RTMP.
+pub(super) const ENCODERS: &[(&str, Rule)] = &[
+    ("ip", Read),
+    ("port", Read),
+    ("protocol", Read),
+    ("localStreamName", Read),
+    ("waitForMetadata", Read),
+];
+
 /// What becomes of an acceptor.
 pub(super) enum Way {
     /// It listens as this key says.
     Listen(&'static str),
+    /// An encoder is taken there without a login, as a table of this key says; what its address begins with.
+    Takes(&'static str, &'static str),
     /// Something else answers there, as this key says; why.
     Instead(&'static str, &'static str),
     /// Nothing does; why.
@@ -262,24 +273,9 @@ pub(super) const PROTOCOLS: &[(&str, Way)] = &[
             "RTMPT is not here; HTTP answers on its port: pages, HTTP-FLV, HLS",
         ),
     ),
-    (
-        "inboundLiveFlv",
-        Way::Nothing(
-            "a table [[listen.liveflv]] takes it; write one with the networks that may send (docs/ways-in.md)",
-        ),
-    ),
-    (
-        "inboundTcpTs",
-        Way::Nothing(
-            "a table [[listen.ts]] takes it; write one with its stream and the networks that may send (docs/ways-in.md)",
-        ),
-    ),
-    (
-        "inboundUdpTs",
-        Way::Nothing(
-            "a table [[listen.ts]] takes it; write one with its stream and the networks that may send (docs/ways-in.md)",
-        ),
-    ),
+    ("inboundLiveFlv", Way::Takes("listen.liveflv", "")),
+    ("inboundTcpTs", Way::Takes("listen.ts", "tcp://")),
+    ("inboundUdpTs", Way::Takes("listen.ts", "udp://")),
     (
         "inboundRtsp",
         Way::Nothing(

@@ -448,3 +448,52 @@ fn streams_come_from_other_servers_and_go_there() {
     let target = "applications.proxypublish.targetServers[1].targetStreamName";
     assert!(all.lost(target).contains("many streams"));
 }
+
+#[test]
+fn encoders_that_speak_no_rtmp_are_taken() {
+    let all = with(
+        "name = 'flvplayback', acceptors = {
+        { ip = '0.0.0.0', port = 6666, protocol = 'inboundLiveFlv', waitForMetadata = true },
+        { ip = '127.0.0.1', port = 6667, protocol = 'inboundLiveFlv', localStreamName = 'studio' },
+        { ip = '127.0.0.1', port = 9999, protocol = 'inboundTcpTs' },
+        { ip = '239.1.2.3', port = 5000, protocol = 'inboundUdpTs', localStreamName = 'camera' },
+        { ip = '127.0.0.1', port = 1935, protocol = 'inboundTcpTs' } }",
+    );
+    let text = |text: &str| Item::Text(text.to_owned());
+    let rows = |key: &str| match all.value(key) {
+        Some(Item::Rows(rows)) => rows.iter().map(|(_, row)| row.clone()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let application = ("application", text("flvplayback"));
+    let flv = [
+        vec![
+            ("address", text("0.0.0.0:6666")),
+            application.clone(),
+            ("wait_for_metadata", Item::Flag(true)),
+        ],
+        vec![
+            ("address", text("127.0.0.1:6667")),
+            application.clone(),
+            ("stream", text("studio")),
+        ],
+    ];
+    assert_eq!(rows("listen.liveflv"), flv);
+    let ts = [
+        vec![
+            ("address", text("tcp://127.0.0.1:9999")),
+            application.clone(),
+            ("stream", text("ts-9999")),
+        ],
+        vec![
+            ("address", text("udp://239.1.2.3:5000")),
+            application,
+            ("stream", text("camera")),
+        ],
+    ];
+    assert_eq!(rows("listen.ts"), ts);
+    let at = |n: u32| format!("applications.flvplayback.acceptors[{n}]");
+    assert!(all.lost(&at(1)).contains("everybody"));
+    assert!(all.otherwise(&at(3)).contains("ts-9999"));
+    assert!(all.lost(&at(5)).contains("taken"));
+    assert_eq!(all.note(&at(2)), None);
+}
