@@ -2,7 +2,7 @@
 //!
 //! None of them has a login: who may send is a matter of networks ([`Route::networks`]), and a name is
 //! taken from another source by the same rules as over RTMP. A connection, or a source of datagrams, has
-//! a machine that makes FLV tags of its bytes ([`source`]), and publishes one stream of them.
+//! a machine that makes FLV tags of its bytes (`source`), and publishes one stream of them.
 
 mod connection;
 mod publishing;

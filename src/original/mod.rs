@@ -1,6 +1,6 @@
 //! What a configuration of the original server comes to here: its tables in, settings and notes out.
 //!
-//! [`rules`] has a line for each key that the original knew: what takes it up, what it is here instead, or
+//! `rules` has a line for each key that the original knew: what takes it up, what it is here instead, or
 //! why there is nothing of the kind. A key that is none of them is told too.
 
 mod acceptors;
