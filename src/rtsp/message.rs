@@ -53,14 +53,10 @@ pub enum RtspError {
     TooLong,
 }
 
-/// Reads one item off the front of `bytes`; `None`: it is not whole yet. Gives how many bytes it took.
+/// Reads one item off the front of `bytes`, which is no line end; `None`: it is not whole yet. Gives how many bytes it took.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(Item, usize)>, RtspError> {
     match bytes {
         [] => return Ok(None),
-        [b'\r' | b'\n', rest @ ..] => {
-            let read = read(rest)?;
-            return Ok(read.map(|(item, used)| (item, used.saturating_add(1))));
-        }
         [b'$', channel, high, low, rest @ ..] => {
             let size = usize::from(u16::from_be_bytes([*high, *low]));
             let packet = rest.get(..size);
@@ -73,17 +69,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Item, usize)>, RtspError> {
         _ => {}
     }
     let window = bytes.get(..MAX_RTSP_HEAD).unwrap_or(bytes);
-    let Some(head) = window.windows(4).position(|w| w == b"\r\n\r\n") else {
-        let is_text = window
-            .iter()
-            .all(|b| matches!(b, b'\r' | b'\n' | b'\t' | 32..=126));
-        return match (bytes.len() < MAX_RTSP_HEAD, is_text) {
-            (true, true) => Ok(None),
-            (false, true) => Err(RtspError::TooLong),
-            _ => Err(RtspError::NotRtsp),
+    let head = window.windows(4).position(|w| w == b"\r\n\r\n");
+    // The same whether it is whole yet or not.
+    let text = window
+        .get(..head.unwrap_or(window.len()))
+        .unwrap_or_default();
+    let is_text = |b: &u8| matches!(b, b'\r' | b'\n' | b'\t' | 32..=126);
+    if !text.iter().all(is_text) {
+        return Err(RtspError::NotRtsp);
+    }
+    let Some(head) = head else {
+        let room = bytes.len() < MAX_RTSP_HEAD;
+        return if room {
+            Ok(None)
+        } else {
+            Err(RtspError::TooLong)
         };
     };
-    let text = window.get(..head).unwrap_or_default();
     let text = std::str::from_utf8(text).map_err(|_| RtspError::NotRtsp)?;
     let mut lines = text.split("\r\n");
     let first = lines.next().unwrap_or_default();

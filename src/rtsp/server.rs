@@ -131,7 +131,14 @@ impl Server {
             if self.asked.is_some() || self.over {
                 break Ok(None);
             }
-            match read(self.buffer.get(used..).unwrap_or_default()) {
+            // Empty lines between requests mean nothing, and must not pile up.
+            let rest = self.buffer.get(used..).unwrap_or_default();
+            let blank = rest
+                .iter()
+                .take_while(|b| matches!(b, b'\r' | b'\n'))
+                .count();
+            used = used.saturating_add(blank);
+            match read(rest.get(blank..).unwrap_or_default()) {
                 Ok(None) => break Ok(None),
                 Ok(Some((item, more))) => {
                     used = used.saturating_add(more);
@@ -149,6 +156,12 @@ impl Server {
         };
         self.buffer.drain(..used.min(self.buffer.len()));
         result
+    }
+
+    /// Bytes that wait for more.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// What was announced may be published.

@@ -314,3 +314,29 @@ proptest! {
         prop_assert!(whole == run(&mut bytes.chunks(size)), "cut elsewhere");
     }
 }
+
+#[test]
+fn empty_lines_pile_up_nowhere() {
+    let begin = Instant::now();
+    let mut machine = Server::new(ReaderLimits::default(), 7, begin);
+    for _ in 0..64 {
+        machine.feed(&[b'\n'; 65_536], begin);
+        assert_eq!(machine.poll(), Ok(None));
+    }
+    assert!(machine.held() == 0, "{} bytes", machine.held());
+    machine.feed(b"\r\n\r\nOPTIONS * RTSP/1.0\r\nCSeq: 3\r\n\r\n", begin);
+    assert!(matches!(machine.poll(), Ok(Some(Output::Write(_)))));
+}
+
+#[test]
+fn a_head_that_is_no_text_is_refused_whole_or_not() {
+    let begin = Instant::now();
+    let bytes = b"OPTIONS rtsp://a/\0 RTSP/1.0\r\nCSeq: 3\r\n\r\n";
+    for cut in 0..bytes.len() {
+        let mut machine = Server::new(ReaderLimits::default(), 7, begin);
+        machine.feed(&bytes[..cut], begin);
+        let first = machine.poll();
+        machine.feed(&bytes[cut..], begin);
+        assert!(first.is_err() || machine.poll().is_err(), "{cut}");
+    }
+}
