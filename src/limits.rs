@@ -169,6 +169,10 @@ pub const MAX_RTSP_BODY: usize = 32 * 1024;
 pub const MAX_RTSP_TRACKS: usize = 8;
 /// Units of one picture that comes in RTP.
 pub const MAX_NAL_UNITS: usize = 1024;
+/// How much of a source without headers of its own is held back until each of its tracks has shown what it is,
+pub const MAX_OPENING: Duration = Duration::from_secs(1);
+/// and how many tags of it.
+pub const MAX_OPENING_TAGS: usize = 128;
 /// Frames of AAC in one packet of RTP.
 pub const MAX_AAC_UNITS: usize = 128;
 /// An RTSP session whose request does not come for this long is over, unless media come.

@@ -8,6 +8,7 @@
 mod adts;
 mod audio;
 mod mp3;
+mod opening;
 #[cfg(test)]
 mod tests;
 mod video;
@@ -17,6 +18,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub use self::adts::Adts;
 pub use self::audio::{Aac, opus, opus_header};
 pub use self::mp3::Mp3;
+pub(crate) use self::opening::Opening;
 pub use self::video::{Video, nal_units};
 pub use crate::codec::Coding;
 use crate::flv::{self, Tag};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::message::{Item, Request, RtspError, answer, read};
 use super::sdp;
 use super::track::{FIRST, Line, Track};
+use crate::elementary::Opening;
 use crate::flv::{ReaderLimits, Tag};
 
 /// What an encoder may ask for.
@@ -85,6 +86,7 @@ pub struct Server {
     asked: Option<Asked>,
     places: Vec<Place>,
     line: Line,
+    opening: Opening,
     begun: Instant,
     now: Instant,
     output: VecDeque<Output>,
@@ -103,6 +105,7 @@ impl Server {
             asked: None,
             places: Vec::new(),
             line: Line::default(),
+            opening: Opening::default(),
             begun: now,
             now,
             output: VecDeque::new(),
@@ -235,10 +238,13 @@ impl Server {
     /// The connection is over: what is begun counts as whole.
     pub fn finish(&mut self) {
         let output = &mut self.output;
+        let mut out = |tag| output.push_back(Output::Tag(tag));
+        let opening = &mut self.opening;
         for place in &mut self.places {
-            let mut put = |tag| output.push_back(Output::Tag(tag));
+            let mut put = |tag| opening.push(tag, (true, true), &mut out);
             place.track.finish(&mut put);
         }
+        opening.end(&mut out);
         self.over = true;
     }
 
@@ -410,6 +416,11 @@ impl Server {
         if first != Some(track) {
             return;
         }
+        let awaits = |is: bool| {
+            let mut all = self.places.iter().filter(|place| place.set_up);
+            all.any(|place| place.track.is_taken() && place.track.is_video() == is)
+        };
+        let awaits = (awaits(false), awaits(true));
         let (line, output) = (&mut self.line, &mut self.output);
         let Some(place) = self.places.get_mut(track).filter(|p| p.set_up) else {
             return;
@@ -417,7 +428,9 @@ impl Server {
         if rtcp {
             place.track.report(bytes, line, now);
         } else {
-            let mut put = |tag| output.push_back(Output::Tag(tag));
+            let opening = &mut self.opening;
+            let mut out = |tag| output.push_back(Output::Tag(tag));
+            let mut put = |tag| opening.push(tag, awaits, &mut out);
             place.track.packet(bytes, now, &mut put);
         }
     }

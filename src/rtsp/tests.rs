@@ -170,15 +170,16 @@ fn an_encoder_publishes_on_its_connection() {
     assert_eq!(
         shown,
         [
+            // The headers of all tracks come before the first picture.
+            (AUDIO, 5000, 4),
             (VIDEO, 5000, 5 + 48),
             (VIDEO, 5000, 5 + 4 + 3),
-            (AUDIO, 5500, 4),
             (AUDIO, 5500, 2 + 3),
             (AUDIO, 5521, 2 + 2),
             (VIDEO, 5040, 5 + 4 + 4),
         ]
     );
-    assert_eq!(codec::video(&tags[1].payload).unwrap().role, Role::Key);
+    assert_eq!(codec::video(&tags[2].payload).unwrap().role, Role::Key);
     assert_eq!(
         &tags[5].payload[..],
         [0x27, 1, 0, 0, 0, 0, 0, 0, 4, 0x41, 3, 4, 5]

@@ -21,6 +21,7 @@ use packet::{Continuity, Follows, Framer, Packet, SYNC};
 use psi::Sections;
 use track::{Of, Track};
 
+use crate::elementary::Opening;
 use crate::flv::{ReaderLimits, Tag};
 
 /// What went wrong so far.
@@ -87,6 +88,9 @@ struct Inside {
     figures: Figures,
     /// Of tracks and programmes that are gone.
     past: u64,
+    /// What a packet gave, before it goes on.
+    fresh: VecDeque<Output>,
+    opening: Opening,
     output: VecDeque<Output>,
 }
 
@@ -173,6 +177,8 @@ impl Inside {
             clock: pes::Unrolled::default(),
             figures: Figures::default(),
             past: 0,
+            fresh: VecDeque::new(),
+            opening: Opening::default(),
             output: VecDeque::new(),
         }
     }
@@ -203,7 +209,25 @@ impl Inside {
                 track.cut();
             }
         }
-        track.feed(payload, packet.begins, &mut self.clock, &mut self.output);
+        track.feed(payload, packet.begins, &mut self.clock, &mut self.fresh);
+        self.pass_on();
+    }
+
+    /// Gives what came, from the stream's beginning on.
+    fn pass_on(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let sound = self.tracks.iter().any(|track| !track.is_video());
+        let awaits = (sound, self.tracks.iter().any(Track::is_video));
+        for output in self.fresh.drain(..) {
+            match output {
+                Output::Tag(tag) => self.opening.push(tag, awaits, &mut |tag| {
+                    self.output.push_back(Output::Tag(tag));
+                }),
+                other @ Output::LeftOut(..) => self.output.push_back(other),
+            }
+        }
     }
 
     fn programmes(&mut self, packet: &Packet<'_>, payload: &[u8]) {
@@ -275,15 +299,20 @@ impl Inside {
             self.tracks.push(track);
         }
         for mut gone in before {
-            gone.finish(&mut self.clock, &mut self.output);
+            gone.finish(&mut self.clock, &mut self.fresh);
             self.past = self.past.saturating_add(gone.broken());
         }
+        self.pass_on();
     }
 
     fn finish(&mut self) {
         for track in &mut self.tracks {
-            track.finish(&mut self.clock, &mut self.output);
+            track.finish(&mut self.clock, &mut self.fresh);
             track.continuity = Continuity::default();
         }
+        self.pass_on();
+        let output = &mut self.output;
+        self.opening
+            .end(&mut |tag| output.push_back(Output::Tag(tag)));
     }
 }
