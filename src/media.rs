@@ -31,6 +31,14 @@ pub enum Role {
     Inter,
 }
 
+impl Role {
+    /// Whether it says how to decode what follows, and shows nothing itself.
+    #[must_use]
+    pub const fn is_header(self) -> bool {
+        matches!(self, Self::Header(_))
+    }
+}
+
 /// The cache slot of a header frame. The order is the order in which a new viewer gets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {

@@ -74,20 +74,8 @@ impl Build<'_> {
 #[cfg(test)]
 #[cfg(feature = "publish")]
 mod tests {
-    use crate::config::{FileSeek, Flag, Problem, Settings, Sources, load};
-
-    fn with(pairs: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<Problem>> {
-        let flag = |(key, value): &(&str, &str)| Flag {
-            name: "--set".into(),
-            key: (*key).into(),
-            value: (*value).into(),
-        };
-        let loaded = load(&Sources {
-            flags: pairs.iter().map(flag).collect(),
-            ..Sources::default()
-        })?;
-        Ok((loaded.settings, loaded.warnings))
-    }
+    use crate::config::FileSeek;
+    use crate::config::tests::with_flags as with;
 
     #[test]
     fn a_standalone_has_files() {

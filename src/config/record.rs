@@ -98,20 +98,7 @@ impl Build<'_> {
 #[cfg(test)]
 mod tests {
     use crate::bridge::recording::Format;
-    use crate::config::{Flag, Problem, Settings, Sources, load};
-
-    fn with(pairs: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<Problem>> {
-        let flag = |(key, value): &(&str, &str)| Flag {
-            name: "--set".into(),
-            key: (*key).into(),
-            value: (*value).into(),
-        };
-        let loaded = load(&Sources {
-            flags: pairs.iter().map(flag).collect(),
-            ..Sources::default()
-        })?;
-        Ok((loaded.settings, loaded.warnings))
-    }
+    use crate::config::tests::with_flags as with;
 
     #[test]
     fn nothing_is_recorded_unless_it_is_said() {

@@ -35,6 +35,20 @@ fn from_environment(pairs: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
     })
 }
 
+/// Settings and warnings of keys given with `--set`.
+pub(super) fn with_flags(pairs: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<Problem>> {
+    let flag = |(key, value): &(&str, &str)| Flag {
+        name: "--set".into(),
+        key: (*key).into(),
+        value: (*value).into(),
+    };
+    let loaded = load(&Sources {
+        flags: pairs.iter().map(flag).collect(),
+        ..Sources::default()
+    })?;
+    Ok((loaded.settings, loaded.warnings))
+}
+
 /// Key and message of each problem.
 fn problems(text: &str) -> Vec<(String, String)> {
     let problems = from_text(text).unwrap_err();

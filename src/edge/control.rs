@@ -15,7 +15,7 @@ use crate::rtmp::client::Event;
 use crate::rtmp::mirror::host::{HOSTS, Hosts};
 use crate::rtmp::mirror::{self, Listing, MAX_DEPTH};
 use crate::rtmp_client::{Backoff, Complaint, Session};
-use crate::system::wall_ms;
+use crate::system::{random_number, wall_ms};
 use crate::telemetry::logging::Escaped;
 
 /// A master says something every 2 s; one that did not for this long is gone.
@@ -51,8 +51,8 @@ impl Edge {
                     "no link to the master, trying on: {}", Escaped(&text)
                 );
             }
-            let random = crate::system::random().map_or(0, u64::from_be_bytes);
-            let delay = backoff.delay(ceiling(complaint.lasts(now), self.is_watched()), random);
+            let ceiling = ceiling(complaint.lasts(now), self.is_watched());
+            let delay = backoff.delay(ceiling, random_number());
             sleep(delay).await;
         }
     }

@@ -22,7 +22,7 @@ use crate::rtmp::message::kind;
 use crate::rtmp::mirror::{EpochMark, is_epoch};
 use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::{Backoff, Complaint};
-use crate::system::random;
+use crate::system::random_number;
 use crate::system::wall_ms;
 use crate::telemetry::logging::{Escaped, limited};
 
@@ -81,8 +81,8 @@ pub(super) async fn keep(edge: Arc<Edge>, shard: Rc<Shard>, name: StreamName, wa
                 }
             }
             let viewers = edge.hub.get(&name).map_or(0, |s| s.viewers().total());
-            let random = random().map_or(0, u64::from_be_bytes);
-            let delay = backoff.delay(ceiling(complaint.lasts(now), viewers > 0), random);
+            let ceiling = ceiling(complaint.lasts(now), viewers > 0);
+            let delay = backoff.delay(ceiling, random_number());
             tokio::select! {
                 () = sleep(delay) => {}
                 () = wanted.changed.notified() => {}
@@ -261,7 +261,7 @@ impl Pull<'_> {
                     identity: None,
                     source: format!("pull rtmp://{}/{}", self.edge.master, self.name),
                     displaced: Arc::new(NoWake),
-                    id: random().map_or(0, u64::from_be_bytes),
+                    id: random_number(),
                     epoch: self.mark,
                 };
                 let published = self.edge.hub.publish(self.name, claim, now, wall_ms());

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::codec;
 use crate::flv::{AUDIO, Tag, VIDEO};
 use crate::limits::{MAX_OPENING, MAX_OPENING_TAGS};
 
@@ -52,13 +53,8 @@ impl Opening {
     }
 }
 
-/// AAC's configuration, or that of a codec with a name (Enhanced RTMP, `ExAudioTagHeader`).
 fn is_header_of_sound(tag: &Tag) -> bool {
-    match *tag.payload {
-        [first, second, ..] if first >> 4 == 10 => second == 0,
-        [first, ..] => first >> 4 == 9 && first & 15 == 0,
-        [] => false,
-    }
+    codec::audio(&tag.payload).is_ok_and(|facts| facts.role.is_header())
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Reader {
                 codec::audio(body)
             };
             let role = facts.map_or(Role::Inter, |facts| facts.role);
-            let header = matches!(role, Role::Header(_));
+            let header = role.is_header();
             let known = if is_video { &self.video } else { &self.audio };
             if header && known.is_none() && size <= MAX_CACHED_HEADER {
                 let Some(body) = r.rest().get(..size) else {
@@ -164,7 +164,7 @@ impl Reader {
         if self.samples.len() >= MAX_FILE_SAMPLES {
             return Err(IndexError::TooMuch("more than four million frames"));
         }
-        let header = matches!(role, Role::Header(_));
+        let header = role.is_header();
         // A recording of a live stream may begin anywhere: its clock begins with its first frame.
         let begins = |time: u32| if time > LIVE { time } else { 0 };
         let first = match self.first {

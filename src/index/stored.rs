@@ -142,23 +142,12 @@ fn block(reader: &mut Reader<'_>) -> Result<Option<Bytes>, Short> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Indexer, Step};
     use super::*;
 
     const PROGRAMME: &[u8] = include_bytes!("../demo/programme.flv");
 
     fn index() -> Index {
-        let mut indexer = Indexer::new(PROGRAMME.len() as u64);
-        let mut bytes: &[u8] = &[];
-        loop {
-            match indexer.step(bytes).unwrap() {
-                Step::Read { offset, length } => {
-                    let offset = usize::try_from(offset).unwrap();
-                    bytes = &PROGRAMME[offset..offset + length];
-                }
-                Step::Done(index) => return *index,
-            }
-        }
+        Index::of(PROGRAMME)
     }
 
     #[test]

@@ -34,6 +34,13 @@ fn index(file: &[u8]) -> Index {
     read(file).0.unwrap()
 }
 
+impl Index {
+    /// Of a whole file, for the tests of whoever has an index.
+    pub(crate) fn of(file: &[u8]) -> Self {
+        index(file)
+    }
+}
+
 fn error(file: &[u8]) -> IndexError {
     read(file).0.map(|_| ()).unwrap_err()
 }

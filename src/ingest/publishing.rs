@@ -8,9 +8,9 @@ use crate::auth::is_key;
 use crate::bridge::{self, InspectError};
 use crate::flv::{SCRIPT, Tag};
 use crate::media::{NameError, StreamName};
-use crate::relay::{Claim, Displaced, Hub, PublishError, Publisher, Wake};
+use crate::relay::{Claim, Displaced, Hub, Publisher, Wake};
 use crate::rtmp::mirror::is_epoch;
-use crate::system::{random, wall_ms};
+use crate::system::{random_number, wall_ms};
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::metrics::{Metrics, Protocol};
 use crate::telemetry::repeats::repeated;
@@ -70,8 +70,7 @@ impl Publishing {
             identity: None,
             source: format!("{protocol} {peer}"),
             displaced,
-            // Without random bytes nothing breaks but the names of segments.
-            id: random().map_or(0, u64::from_be_bytes),
+            id: random_number(),
             epoch: None,
         };
         match hub.publish(name, claim, now, wall_ms()) {
@@ -88,18 +87,11 @@ impl Publishing {
                 })
             }
             Err(error) => {
-                let (code, what) = match error {
-                    PublishError::Busy => ("busy", "it has a publisher already"),
-                    PublishError::TooManyStreams => {
-                        ("too-many-streams", "limits.max_streams is reached")
-                    }
-                };
-                let holder = hub.get(name).filter(|_| code == "busy");
-                let holder = holder.map(|stream| stream.info(now).source);
-                let holder = holder.as_deref().unwrap_or("-");
+                let (code, what) = error.reason();
+                let holder = hub.holder(name, error, now);
                 repeated(code, peer.ip(), now, || {
                     tracing::warn!(
-                        stream = %name, %peer, protocol, code, holder = %Escaped(holder),
+                        stream = %name, %peer, protocol, code, holder = %Escaped(&holder),
                         "publish refused: {what}"
                     );
                 });

@@ -8,7 +8,7 @@ use super::*;
 use crate::bridge::inspect;
 use crate::bridge::recording::Format;
 use crate::flv;
-use crate::index::{Index, Indexer, Step};
+use crate::index::Index;
 use crate::media::{Kind, StreamName};
 use crate::relay::{Claim, HubConfig, NoWake, Publisher};
 use crate::telemetry::health::Health;
@@ -67,7 +67,7 @@ impl World {
     }
 
     fn index(&self, file: &str) -> Index {
-        index(&fs::read(self.dir.path().join(file)).unwrap())
+        Index::of(&fs::read(self.dir.path().join(file)).unwrap())
     }
 
     fn until(&self, what: &str, is: impl Fn(&[RecordingNow]) -> bool) {
@@ -91,20 +91,6 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
         } else {
             let name = path.strip_prefix(root).unwrap();
             found.push(name.to_str().unwrap().to_owned());
-        }
-    }
-}
-
-fn index(bytes: &[u8]) -> Index {
-    let mut indexer = Indexer::new(bytes.len() as u64);
-    let mut part: &[u8] = &[];
-    loop {
-        match indexer.step(part).unwrap() {
-            Step::Read { offset, length } => {
-                let offset = usize::try_from(offset).unwrap();
-                part = &bytes[offset..offset + length];
-            }
-            Step::Done(index) => return *index,
         }
     }
 }
@@ -248,7 +234,7 @@ fn files_end_with_their_length() {
     send(&mut publisher, 0);
     world.recorder.look();
     let third = world.dir.path().join("event.3.flv");
-    let has_all = |bytes: &Vec<u8>| bytes.len() > 1000 && pictures(&index(bytes)) == 50;
+    let has_all = |bytes: &Vec<u8>| bytes.len() > 1000 && pictures(&Index::of(bytes)) == 50;
     world.until("all is written", |all| {
         all[0].files == 3 && fs::read(&third).is_ok_and(|bytes| has_all(&bytes))
     });
@@ -341,7 +327,7 @@ fn what_a_crash_left_is_mended_at_the_next_start() {
                     mended.len() <= whole.len(),
                     "what is beyond was never its own"
                 );
-                let index = index(&mended);
+                let index = Index::of(&mended);
                 assert!(!index.cut, "{format:?} {cut} {garbage}");
                 if format == Format::Flv && index.duration > 0 {
                     let at = usize::try_from(crate::bridge::recording::DURATION_AT).unwrap();

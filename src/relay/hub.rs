@@ -151,6 +151,17 @@ impl Hub {
         lock(&self.streams).get(name).map(Arc::clone)
     }
 
+    /// Who stood in the way of a [`Hub::publish`] that was refused, for the log: the source of the stream's
+    /// publisher, or `-` where nobody did.
+    #[must_use]
+    pub fn holder(&self, name: &StreamName, error: PublishError, now: Instant) -> String {
+        let stream = match error {
+            PublishError::Busy => self.get(name),
+            PublishError::TooManyStreams => None,
+        };
+        stream.map_or_else(|| "-".to_owned(), |stream| stream.info(now).source)
+    }
+
     /// All streams that are live or wait, in no order.
     #[must_use]
     pub fn streams(&self) -> Vec<Arc<Stream>> {

@@ -206,7 +206,7 @@ impl Inner {
             self.open = true;
             self.ordinal = self.ordinal.saturating_add(1);
         }
-        let media = matches!(kind, Kind::Audio | Kind::Video) && !matches!(role, Role::Header(_));
+        let media = matches!(kind, Kind::Audio | Kind::Video) && !role.is_header();
         if media && kind == Kind::Video && !self.open {
             self.stats.dropped = self.stats.dropped.saturating_add(1);
             return began;
@@ -288,7 +288,7 @@ impl Inner {
         {
             return None;
         }
-        let header = matches!(parts.role, Role::Header(_));
+        let header = parts.role.is_header();
         self.timeline
             .other(parts.kind, parts.timestamp, header, now)
     }

@@ -136,8 +136,7 @@ impl Log {
 
     /// Pictures a second of the newest ones; `None` when there are too few to tell.
     pub(super) fn frame_rate(&self) -> Option<f64> {
-        let is_picture =
-            |e: &&Entry| e.frame.kind == Kind::Video && !matches!(e.frame.role, Role::Header(_));
+        let is_picture = |e: &&Entry| e.frame.kind == Kind::Video && !e.frame.role.is_header();
         let newest = self.entries.iter().rev().take(RATE_FRAMES);
         let mut times = newest.filter(is_picture).map(|e| e.frame.time);
         let last = times.next()?;

@@ -186,6 +186,17 @@ pub enum PublishError {
     TooManyStreams,
 }
 
+impl PublishError {
+    /// Its code in the log, and what is to be said of it there and to the peer.
+    #[must_use]
+    pub const fn reason(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Busy => ("busy", "it has a publisher already"),
+            Self::TooManyStreams => ("too-many-streams", "limits.max_streams is reached"),
+        }
+    }
+}
+
 /// Another publisher took the stream, or the stream was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stream has another publisher or was ended")]

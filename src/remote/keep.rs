@@ -22,7 +22,7 @@ use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{State, Stream};
 use crate::rtmp_client::{Backoff, Complaint, Session};
-use crate::system::random;
+use crate::system::random_number;
 use crate::telemetry::logging::{Sentence, limited};
 
 /// One connection of a job, from the moment that it is there.
@@ -157,8 +157,7 @@ impl<'a> Keeper<'a> {
     }
 
     async fn pause(&mut self) {
-        let random = random().map_or(0, u64::from_be_bytes);
-        let pause = self.backoff.delay(REMOTE_RETRY, random);
+        let pause = self.backoff.delay(REMOTE_RETRY, random_number());
         tokio::select! {
             () = sleep(pause) => {}
             () = self.job.again.notified() => {}

@@ -20,7 +20,7 @@ use crate::rtmp::message::kind;
 use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::status::{code, code_of};
 use crate::rtmp_client::Session;
-use crate::system::{random, wall_ms};
+use crate::system::{random_number, wall_ms};
 use crate::telemetry::logging::limited;
 
 /// Beside what is due, a pull looks at its clock this often.
@@ -198,7 +198,7 @@ impl<'a> Pull<'a> {
             identity: Some(format!(":pull-{}", job.id)),
             source: format!("pull {}", job.spec.shown()),
             displaced: Arc::clone(&self.displaced) as _,
-            id: random().map_or(0, u64::from_be_bytes),
+            id: random_number(),
             epoch: None,
         };
         let published = self

@@ -11,13 +11,13 @@ use crate::auth::{Grant, HeldKey, Identity, KeyGrant, masked_refused};
 use crate::bridge;
 use crate::media::StreamName;
 use crate::record::Handle;
-use crate::relay::{Claim, PublishError, Publisher, Wake};
+use crate::relay::{Claim, Publisher, Wake};
 use crate::rtmp::message;
 use crate::rtmp::mirror::is_epoch;
 use crate::rtmp::server::PublishKind;
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::code;
-use crate::system::{random, wall_ms};
+use crate::system::{random_number, wall_ms};
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::repeats::repeated;
 
@@ -70,7 +70,7 @@ impl Connection {
             identity: who.clone(),
             source: format!("rtmp {}", self.peer),
             displaced: self.bell.clone(),
-            id: random_id(),
+            id: random_number(),
             epoch: None,
         };
         match self
@@ -102,18 +102,11 @@ impl Connection {
                 });
             }
             Err(error) => {
-                let (why, what) = match error {
-                    PublishError::Busy => ("busy", "it has a publisher already"),
-                    PublishError::TooManyStreams => {
-                        ("too-many-streams", "limits.max_streams is reached")
-                    }
-                };
-                let holder = self.server.hub.get(&name).filter(|_| why == "busy");
-                let holder = holder.map(|stream| stream.info(Instant::now()).source);
-                let holder = holder.as_deref().unwrap_or("-");
+                let (why, what) = error.reason();
+                let holder = self.server.hub.holder(&name, error, Instant::now());
                 repeated(why, ip, Instant::now(), || {
                     tracing::warn!(
-                        stream = %name, peer = %self.peer, code = why, holder = %Escaped(holder),
+                        stream = %name, peer = %self.peer, code = why, holder = %Escaped(&holder),
                         "publish refused: {what}"
                     );
                 });
@@ -284,10 +277,4 @@ impl Connection {
             });
         }
     }
-}
-
-/// The id of an epoch. If the system gives no random bytes the id is 0: nothing breaks but the
-/// names of segments.
-fn random_id() -> u64 {
-    random().map_or(0, u64::from_be_bytes)
 }

@@ -36,5 +36,5 @@ pub use os::{
     is_peers_network, local_address,
 };
 pub use privileges::{PrivilegeError, become_user, confine, is_root};
-pub use random::random;
+pub use random::{random, random_number};
 pub use terminal::NoEcho;

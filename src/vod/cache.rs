@@ -124,7 +124,6 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{Indexer, Step};
 
     fn key(inode: u64) -> Key {
         Key {
@@ -139,17 +138,7 @@ mod tests {
     fn index() -> Index {
         let file =
             b"FLV\x01\x01\0\0\0\x09\0\0\0\0\x09\0\0\x06\0\0\0\0\0\0\0\x17\x01\0\0\0\x01\0\0\0\x11";
-        let mut indexer = Indexer::new(file.len() as u64);
-        let mut given: &[u8] = &[];
-        loop {
-            match indexer.step(given).unwrap() {
-                Step::Read { offset, length } => {
-                    let begin = usize::try_from(offset).unwrap();
-                    given = &file[begin..begin + length];
-                }
-                Step::Done(index) => return *index,
-            }
-        }
+        Index::of(file)
     }
 
     #[test]

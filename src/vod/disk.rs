@@ -119,24 +119,12 @@ fn make_room(folder: &Path, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::index::{Indexer, Step};
-
     use super::*;
 
     const PROGRAMME: &[u8] = include_bytes!("../demo/programme.flv");
 
     fn index() -> Index {
-        let mut indexer = Indexer::new(PROGRAMME.len() as u64);
-        let mut bytes: &[u8] = &[];
-        loop {
-            match indexer.step(bytes).unwrap() {
-                Step::Read { offset, length } => {
-                    let offset = usize::try_from(offset).unwrap();
-                    bytes = &PROGRAMME[offset..offset + length];
-                }
-                Step::Done(index) => return *index,
-            }
-        }
+        Index::of(PROGRAMME)
     }
 
     fn key(path: &Path) -> Key {

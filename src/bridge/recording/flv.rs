@@ -178,7 +178,7 @@ pub(super) fn duration(ms: u64) -> Patch {
 }
 
 const fn is_header(frame: &Frame) -> bool {
-    matches!(frame.role, Role::Header(_))
+    frame.role.is_header()
 }
 
 /// The metadata of the file: its duration, and what the encoder said of the media.

@@ -112,7 +112,7 @@ impl Mp4File {
     }
 
     pub(super) fn feed(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), NotFed> {
-        if let Role::Header(_) = frame.role {
+        if frame.role.is_header() {
             return self.configure(frame);
         }
         let is_video = frame.kind == Kind::Video;

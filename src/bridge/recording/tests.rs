@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::bridge::inspect;
 use crate::flv;
-use crate::index::{Index, Indexer, Step};
+use crate::index::Index;
 use crate::media::{Kind, Role, Slot};
 
 /// The frames of the programme, `shift` ms later.
@@ -23,24 +23,10 @@ fn programme(shift: u64) -> Vec<Arc<Frame>> {
 
 /// The headers in front, and the rest.
 fn split(frames: &[Arc<Frame>]) -> (Vec<Arc<Frame>>, Vec<Arc<Frame>>) {
-    let is_header = |frame: &&Arc<Frame>| matches!(frame.role, Role::Header(_));
+    let is_header = |frame: &&Arc<Frame>| frame.role.is_header();
     let (headers, rest): (Vec<_>, Vec<_>) = frames.iter().partition(is_header);
     let owned = |frames: Vec<&Arc<Frame>>| frames.into_iter().map(Arc::clone).collect();
     (owned(headers), owned(rest))
-}
-
-fn index(bytes: &[u8]) -> Index {
-    let mut indexer = Indexer::new(bytes.len() as u64);
-    let mut part: &[u8] = &[];
-    loop {
-        match indexer.step(part).unwrap() {
-            Step::Read { offset, length } => {
-                let offset = usize::try_from(offset).unwrap();
-                part = &bytes[offset..offset + length];
-            }
-            Step::Done(index) => return *index,
-        }
-    }
 }
 
 fn media(index: &Index) -> Vec<(Kind, bool, usize)> {
@@ -85,7 +71,7 @@ fn a_whole_recording_has_every_frame() {
         let (mut muxer, mut out, _) = record(format, &frames);
         let patches = muxer.finish(&mut out).unwrap();
         let file = patched(out, &patches);
-        let index = index(&file);
+        let index = Index::of(&file);
         assert_eq!(count(&index), (200, 375), "{format:?}");
         assert_eq!(index.keys(), 8, "{format:?}");
         assert!(
@@ -114,9 +100,9 @@ fn a_recording_is_whole_behind_every_piece() {
         let frames = programme(0);
         let (_, out, whole) = record(format, &frames);
         let (_, rest) = split(&frames);
-        let all = index(&out);
+        let all = Index::of(&out);
         for (at, end) in whole.iter().enumerate().filter(|(at, _)| at % 17 == 3) {
-            let part = index(&out[..*end]);
+            let part = Index::of(&out[..*end]);
             assert!(!part.cut, "{format:?} at {at}");
             for kind in [Kind::Video, Kind::Audio] {
                 let of = |index| {
@@ -129,7 +115,7 @@ fn a_recording_is_whole_behind_every_piece() {
         }
         if format == Format::Mp4 {
             // What was fed and is in no fragment yet is less than two of them.
-            let written = index(&out).duration;
+            let written = Index::of(&out).duration;
             let fed = rest.last().unwrap().time;
             assert!(fed - written < 500, "{fed} {written}");
         }

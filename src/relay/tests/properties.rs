@@ -266,10 +266,7 @@ impl Viewer {
             *time = frame.time;
         }
         let Some(pos) = pos else {
-            assert!(
-                matches!(frame.role, Role::Header(_)),
-                "a prelude of headers"
-            );
+            assert!(frame.role.is_header(), "a prelude of headers");
             assert!(
                 self.cursor.jumps() > self.jumps,
                 "a prelude before a jump alone"
