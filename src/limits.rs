@@ -446,6 +446,9 @@ pub const FILE_AHEAD: Duration = Duration::from_secs(15);
 pub const MAX_FILE_AHEAD: Duration = Duration::from_secs(120);
 /// Plays of files on one connection: each holds a part of one.
 pub const MAX_FILE_PLAYS: usize = 4;
+/// Files that wait in a list (`play` with `reset` false) behind the one that plays; as many that were played
+/// are remembered, to be sought back into.
+pub const MAX_FILE_LIST: usize = 64;
 /// Calls of `getStreamLength` of one connection that wait for their answers.
 pub const MAX_LENGTH_CALLS: usize = 4;
 /// A segment of a media file for HLS is at least this long, and ends with the next key frame.

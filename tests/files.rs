@@ -10,6 +10,12 @@
     reason = "a test may panic outside its test functions too"
 )]
 
+#[cfg(target_os = "linux")]
+#[path = "files/large.rs"]
+mod large;
+#[path = "files/list.rs"]
+mod list;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -188,7 +194,11 @@ impl Player {
             kind::AUDIO | kind::VIDEO => self.media.push(message),
             kind::DATA_AMF0 => {
                 let values = data_values(message.kind, &message.payload).unwrap();
-                self.codes.push(values[0].as_str().unwrap().to_owned());
+                let name = values[0].as_str().unwrap();
+                self.codes.push(name.to_owned());
+                if name == "onPlayStatus" {
+                    self.codes.push(code_of(&values[1]).to_owned());
+                }
             }
             kind::COMMAND_AMF0 => {
                 let command = Command::decode(message.kind, &message.payload).unwrap();

@@ -140,11 +140,24 @@ impl Driver {
                 assert!(self.publishing.remove(&stream).is_some(), "never published");
             }
             Event::Play { stream, .. } => {
-                if yes {
+                if yes && stream.is_multiple_of(2) {
+                    self.server.accept_recorded(stream);
+                } else if yes {
                     self.server.accept_play(stream);
                 } else {
                     self.server
                         .reject_play(stream, "NetStream.Play.StreamNotFound", "no");
+                }
+            }
+            Event::PlayNext { stream, name, .. } => {
+                if yes {
+                    self.server.switch_play(stream, &name, Some((1.0, 1000.0)));
+                } else if self.mood & 4 == 0 {
+                    self.server.play_instead(stream, &name);
+                    self.server.accept_recorded(stream);
+                } else {
+                    self.server
+                        .skip_play(stream, &name, "NetStream.Play.Failed", "no");
                 }
             }
             Event::Media {
@@ -232,7 +245,10 @@ pub fn server_ops(data: &[u8]) {
                 command(stream, &Command::call("publish", f64::from(count), args))
             }
             7..=8 => {
-                let args = vec!["event?t=1".into(), Value::Number(-2.0)];
+                let mut args = vec!["event?t=1".into(), Value::Number(-2.0)];
+                if operation % 24 == 8 {
+                    args.extend([Value::Number(-1.0), false.into()]);
+                }
                 command(stream, &Command::call("play", f64::from(count), args))
             }
             9 => {

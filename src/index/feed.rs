@@ -3,6 +3,9 @@
 //! A play runs ahead of the player's clock by as much as the player wants to hold. It goes in surges: a
 //! batch behind a batch until the player holds all of that, then a rest until it has played a part of
 //! it. So a play costs a wake-up now and then, and not one for each frame.
+//!
+//! Files that are played one behind the other have one feed each. Behind the first, a file's times are shifted
+//! so that they go on where those before them ended: what a player is told, and says, is on that timeline.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +17,9 @@ use crate::media::Kind;
 
 /// The longest and the shortest rest between two surges.
 const REST: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(2);
+
+/// The last sample of a file lasts this long at most, ms.
+const LAST_SAMPLE: u64 = 1000;
 
 /// What a play asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,8 @@ pub struct Batch {
     pub audio: bool,
     /// Video is wanted, from this position on.
     pub video: Option<usize>,
+    /// What is added to the samples' times, ms, wrapping at 2^32.
+    pub shift: u32,
 }
 
 impl Batch {
@@ -81,10 +89,12 @@ pub struct Feed {
     next: usize,
     /// Where it ends, ms.
     until: u64,
-    /// The player's clock: this time of the file was at that time of the world.
-    clock: (u64, Instant),
+    /// The player's clock: this time of the file was, or will be, at that time of the world.
+    clock: (i64, Instant),
     /// Paused when the player's clock was there, ms.
-    paused: Option<u64>,
+    paused: Option<i64>,
+    /// From the times of the file to those that the player sees, ms.
+    shift: i64,
     rests: Option<Instant>,
     begins: bool,
     audio: bool,
@@ -107,6 +117,7 @@ impl Feed {
             until: u64::MAX,
             clock: (0, now),
             paused: None,
+            shift: 0,
             rests: None,
             begins: true,
             audio: true,
@@ -114,8 +125,54 @@ impl Feed {
             sent: (0, 0),
         };
         feed.set_holds(wanted.holds);
-        feed.seek(wanted.start, now);
+        feed.go(wanted.start, now);
         feed
+    }
+
+    /// The play of another file on the same timeline, which begins at `begins` there, ms: what the player
+    /// switched off or paused stays so.
+    #[must_use]
+    pub fn of_another(&self, index: Arc<Index>, wanted: Wanted, begins: u64, now: Instant) -> Self {
+        let mut other = Self::new(index, wanted, now);
+        other.shift = signed(begins).saturating_sub(signed(other.time_of(other.next)));
+        other.audio = self.audio;
+        other.video = self.video.map(|_| 0);
+        if self.paused.is_some() {
+            other.pause(now);
+        }
+        other
+    }
+
+    /// The play of the file that follows this one: it begins where this one ends, and when the player is
+    /// there.
+    #[must_use]
+    pub fn followed_by(&self, index: Arc<Index>, wanted: Wanted, now: Instant) -> Self {
+        let mut next = self.of_another(index, wanted, self.ends(), now);
+        let first = signed(next.time_of(next.next));
+        let clock = self.paused.unwrap_or_else(|| self.player(now));
+        let left = signed(self.behind()).saturating_sub(clock).max(0);
+        let clock = first.saturating_sub(left);
+        next.clock = (clock, now);
+        next.paused = next.paused.map(|_| clock);
+        next
+    }
+
+    /// Where what was given out ends, ms of the player's time.
+    #[must_use]
+    pub fn ends(&self) -> u64 {
+        self.shown(self.behind())
+    }
+
+    /// Whether everything was given out, of the file or of the length that was asked for.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.next >= self.index.len() || self.time_of(self.next) >= self.until
+    }
+
+    /// Whether it pauses.
+    #[must_use]
+    pub const fn is_paused(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// The index that it plays by.
@@ -124,17 +181,23 @@ impl Feed {
         &self.index
     }
 
-    /// Goes on elsewhere; where it does, ms. Beyond the end is at the end. What was given out before is
-    /// of no use any more. A pause stays.
+    /// Goes on elsewhere; where it does, ms of the player's time. Beyond the end is at the end. What was
+    /// given out before is of no use any more. A pause stays.
     pub fn seek(&mut self, time: u64, now: Instant) -> u64 {
+        let begins = self.go(self.of_file(time), now);
+        self.shown(begins)
+    }
+
+    /// The same in times of the file.
+    fn go(&mut self, time: u64, now: Instant) -> u64 {
         self.next = self.index.position(time, self.seek);
         let begins = self.time_of(self.next);
         // A length counts from where playing was to begin.
         self.until = self.length.map_or(u64::MAX, |length| {
             time.max(begins).saturating_add(length.max(1))
         });
-        self.clock = (begins, now);
-        self.paused = self.paused.map(|_| begins);
+        self.clock = (signed(begins), now);
+        self.paused = self.paused.map(|_| signed(begins));
         self.rests = None;
         self.begins = true;
         self.video = self.video.map(|_| 0);
@@ -157,17 +220,18 @@ impl Feed {
         self.paused.get_or_insert(clock);
     }
 
-    /// Goes on: where it stopped, or at `time` where the player is beyond what it was given; whether it
-    /// goes on elsewhere.
+    /// Goes on: where it stopped, or at `time` (of the player) where that is beyond what it was given;
+    /// whether it goes on elsewhere.
     pub fn resume(&mut self, time: u64, now: Instant) -> bool {
         let Some(clock) = self.paused.take() else {
             return false;
         };
         self.clock = (clock, now);
         self.rests = None;
+        let time = self.of_file(time);
         let elsewhere = time > self.time_of(self.next) && self.next < self.index.len();
         if elsewhere {
-            self.seek(time, now);
+            self.go(time, now);
         }
         elsewhere
     }
@@ -197,7 +261,7 @@ impl Feed {
         if self.paused.is_some() {
             return Due::Paused;
         }
-        if self.next >= self.index.len() || self.time_of(self.next) >= self.until {
+        if self.is_spent() {
             return self.end(now);
         }
         if let Some(until) = self.rests {
@@ -216,11 +280,13 @@ impl Feed {
                 samples: begin..self.next,
                 audio: self.audio,
                 video: self.video,
+                shift: u32::try_from(self.shift.rem_euclid(1 << 32)).unwrap_or_default(),
             });
         }
         let rest = (self.ahead / 4).clamp(REST.start, REST.end);
         // Sparse files: the next frame may be further away than that.
-        let missing = self.time_of(begin).saturating_sub(self.horizon(now));
+        let missing = signed(self.time_of(begin)).saturating_sub(self.horizon(now));
+        let missing = u64::try_from(missing).unwrap_or_default();
         let rest = rest.max(Duration::from_millis(missing));
         let until = now.checked_add(rest).unwrap_or(now);
         self.rests = Some(until);
@@ -231,8 +297,8 @@ impl Feed {
     /// told when as much is left to play as they said that they hold.
     fn end(&self, now: Instant) -> Due {
         let last = self.next.checked_sub(1).map_or(0, |at| self.time_of(at));
-        let holds = u64::try_from(self.holds.as_millis()).unwrap_or(u64::MAX);
-        let left = last.saturating_sub(self.player(now).saturating_add(holds));
+        let played = self.player(now).saturating_add(millis(self.holds));
+        let left = u64::try_from(signed(last).saturating_sub(played)).unwrap_or_default();
         match now.checked_add(Duration::from_millis(left)) {
             Some(until) if left > 0 => Due::At(until),
             _ => Due::End,
@@ -254,9 +320,9 @@ impl Feed {
             }
             if (count > 0 || !self.begins) && self.is_jump(time) {
                 // The clock of the file jumps: the player's with it.
-                self.clock = (time, now);
+                self.clock = (signed(time), now);
             }
-            if time > self.horizon(now) {
+            if signed(time) > self.horizon(now) {
                 break;
             }
             bytes = bytes.saturating_add(sample.size());
@@ -281,17 +347,42 @@ impl Feed {
             .filter(|step| *step <= MAX_TIME_JUMP)
     }
 
-    /// The time of the player's clock, ms of the file.
-    fn player(&self, now: Instant) -> u64 {
+    /// The time of the player's clock, ms of the file; before its first while the player is in what came
+    /// before it.
+    fn player(&self, now: Instant) -> i64 {
         let (time, at) = self.clock;
-        let since = now.saturating_duration_since(at).as_millis();
-        time.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        time.saturating_add(millis(now.saturating_duration_since(at)))
     }
 
     /// What is due by now, ms of the file.
-    fn horizon(&self, now: Instant) -> u64 {
-        let ahead = u64::try_from(self.ahead.as_millis()).unwrap_or(u64::MAX);
-        self.player(now).saturating_add(ahead)
+    fn horizon(&self, now: Instant) -> i64 {
+        self.player(now).saturating_add(millis(self.ahead))
+    }
+
+    /// Where what follows may begin, ms of the file.
+    fn behind(&self) -> u64 {
+        if self.next < self.index.len() && self.is_spent() {
+            return self.until;
+        }
+        let last = self.next.checked_sub(1).map_or(0, |at| self.time_of(at));
+        // How long the last sample lasts, unless the file tells tales.
+        let until = self.index.duration;
+        let believed = last.saturating_add(1)..=last.saturating_add(LAST_SAMPLE);
+        if believed.contains(&until) {
+            until
+        } else {
+            last.saturating_add(1)
+        }
+    }
+
+    /// A time of the file as the player sees it.
+    fn shown(&self, time: u64) -> u64 {
+        u64::try_from(signed(time).saturating_add(self.shift)).unwrap_or_default()
+    }
+
+    /// A time that the player sees as one of the file.
+    fn of_file(&self, time: u64) -> u64 {
+        u64::try_from(signed(time).saturating_sub(self.shift)).unwrap_or_default()
     }
 
     fn time_of(&self, position: usize) -> u64 {
@@ -300,219 +391,13 @@ impl Feed {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::sample::Found;
-    use super::super::{Format, Sample};
-    use super::*;
-
-    /// A minute at 25 pictures a second, a key frame every second, 50 kB/s.
-    fn film() -> Arc<Index> {
-        let sample = |n: u64| {
-            Sample::new(&Found {
-                time: n * 40,
-                offset: n * 2000,
-                size: 2000,
-                kind: Kind::Video,
-                key: n.is_multiple_of(25),
-                header: false,
-                composition: 0,
-            })
-            .unwrap()
-        };
-        let samples = (0..1500).map(sample).collect();
-        Arc::new(Index::new(Format::Mp4, samples, 60_000).unwrap())
-    }
-
-    fn feed(start: u64, length: Option<u64>, ahead: u64) -> (Feed, Instant) {
-        let now = Instant::now();
-        let wanted = Wanted {
-            start,
-            length,
-            seek: Seek::Key,
-            ahead: Duration::from_secs(ahead),
-            holds: Duration::from_secs(ahead),
-        };
-        (Feed::new(film(), wanted, now), now)
-    }
-
-    /// Everything that is due, as positions, and what comes then.
-    fn surge(feed: &mut Feed, now: Instant) -> (Range<usize>, Due) {
-        let mut all: Option<Range<usize>> = None;
-        loop {
-            match feed.poll(now) {
-                Due::Batch(batch) => {
-                    let bytes = batch.samples.len() * 2000;
-                    assert!(bytes <= FILE_BATCH && !batch.samples.is_empty());
-                    let begin = all.as_ref().map_or(batch.samples.start, |all| {
-                        assert_eq!(
-                            all.end, batch.samples.start,
-                            "nothing twice, nothing left out"
-                        );
-                        all.start
-                    });
-                    assert_eq!(
-                        batch.begins,
-                        all.is_none() && feed.sent.1 == bytes as u64 || batch.begins
-                    );
-                    all = Some(begin..batch.samples.end);
-                }
-                due => return (all.unwrap_or(0..0), due),
-            }
-        }
-    }
-
-    #[test]
-    fn it_runs_ahead_by_what_the_player_holds() {
-        let (mut feed, begun) = feed(0, None, 8);
-        let (first, due) = surge(&mut feed, begun);
-        assert_eq!(first, 0..201, "8 s at once, and the picture at 8 s");
-        let rest = Duration::from_secs(2);
-        assert_eq!(due, Due::At(begun + rest));
-        let early = begun + rest - Duration::from_millis(1);
-        assert_eq!(surge(&mut feed, early), (0..0, Due::At(begun + rest)));
-        let (second, _) = surge(&mut feed, begun + rest);
-        assert_eq!(second, 201..251, "what was played meanwhile");
-        feed.set_holds(Duration::from_secs(3600));
-        let (last, due) = surge(&mut feed, begun + rest);
-        assert_eq!((last, due), (251..1500, Due::End), "all of it");
-        assert_eq!(feed.totals(), (59.96, 3_000_000.0));
-    }
-
-    #[test]
-    fn start_and_length_cut_out_a_part() {
-        let (mut feed, now) = feed(10_500, Some(2000), 60);
-        let (part, due) = surge(&mut feed, now);
-        // From the key frame at 10 s to the last picture before 12.5 s.
-        assert_eq!((part, due), (250..313, Due::End));
-        let (mut feed, now) = self::feed(0, Some(0), 60);
-        assert_eq!(surge(&mut feed, now), (0..1, Due::End), "a single picture");
-        let (mut feed, now) = self::feed(100_000, None, 60);
-        assert_eq!(
-            surge(&mut feed, now).0,
-            1475..1500,
-            "beyond the end: its last key frame"
-        );
-    }
-
-    #[test]
-    fn the_end_is_told_when_the_player_is_near_it() {
-        let now = Instant::now();
-        let second = Duration::from_secs(1);
-        let wanted = Wanted {
-            start: 55_000,
-            length: None,
-            seek: Seek::Key,
-            ahead: 15 * second,
-            holds: Duration::ZERO,
-        };
-        let mut feed = Feed::new(film(), wanted, now);
-        let (part, due) = surge(&mut feed, now);
-        let last = Duration::from_millis(4960);
-        assert_eq!((part, due), (1375..1500, Due::At(now + last)));
-        feed.pause(now + second);
-        assert_eq!(feed.poll(now + 100 * second), Due::Paused);
-        feed.resume(0, now + 100 * second);
-        assert_eq!(
-            feed.poll(now + 100 * second),
-            Due::At(now + 99 * second + last)
-        );
-        feed.set_holds(3 * second);
-        assert_eq!(
-            feed.poll(now + 100 * second),
-            Due::At(now + 96 * second + last)
-        );
-        assert_eq!(feed.poll(now + 101 * second), Due::End);
-    }
-
-    #[test]
-    fn a_pause_loses_nothing_and_repeats_nothing() {
-        let (mut feed, begun) = feed(0, None, 4);
-        let (first, _) = surge(&mut feed, begun);
-        feed.pause(begun + Duration::from_secs(1));
-        let later = begun + Duration::from_secs(1000);
-        assert_eq!(surge(&mut feed, later), (0..0, Due::Paused));
-        assert!(!feed.resume(1000, later));
-        let (second, _) = surge(&mut feed, later);
-        assert_eq!(second, first.end..126, "the clock stood at 1 s");
-        // A player that is further than what it was given skips there.
-        feed.pause(later);
-        assert!(feed.resume(30_000, later));
-        assert_eq!(surge(&mut feed, later).0.start, 750);
-        assert!(!feed.resume(1, later), "it does not pause");
-    }
-
-    #[test]
-    fn a_seek_begins_anew_whenever_it_comes() {
-        let (mut feed, now) = feed(0, None, 4);
-        surge(&mut feed, now);
-        assert_eq!(feed.seek(30_999, now), 30_000);
-        let Due::Batch(batch) = feed.poll(now) else {
-            panic!("nothing")
-        };
-        assert!(batch.begins && batch.samples.start == 750);
-        // Behind the end, and in a pause, which stays.
-        feed.seek(u64::MAX, now);
-        surge(&mut feed, now);
-        assert_eq!(feed.poll(now), Due::End);
-        feed.pause(now);
-        assert_eq!(feed.seek(0, now), 0);
-        assert_eq!(feed.poll(now), Due::Paused);
-        feed.resume(0, now);
-        assert_eq!(surge(&mut feed, now).0.start, 0);
-    }
-
-    #[test]
-    fn a_clock_that_jumps_does_not_stop_the_play() {
-        let sample = |time: u64| {
-            let found = Found {
-                time,
-                offset: 0,
-                size: 10,
-                kind: Kind::Audio,
-                key: false,
-                header: false,
-                composition: 0,
-            };
-            Sample::new(&found).unwrap()
-        };
-        let samples = vec![
-            sample(0),
-            sample(40),
-            sample(9_000_000),
-            sample(9_000_040),
-            sample(80),
-        ];
-        let index = Arc::new(Index::new(Format::Flv, samples, 9_000_080).unwrap());
-        let now = Instant::now();
-        let wanted = Wanted {
-            start: 0,
-            length: None,
-            seek: Seek::Key,
-            ahead: Duration::from_secs(1),
-            holds: Duration::from_secs(1),
-        };
-        let mut feed = Feed::new(index, wanted, now);
-        assert!(matches!(feed.poll(now), Due::Batch(batch) if batch.samples == (0..5)));
-        assert_eq!(feed.poll(now), Due::End);
-    }
-
-    #[test]
-    fn video_is_switched_on_with_a_key_frame() {
-        let (mut feed, now) = feed(0, None, 4);
-        feed.receive(Some(false), Some(false));
-        let Due::Batch(batch) = feed.poll(now) else {
-            panic!("nothing")
-        };
-        let sample = feed.index.sample(0).unwrap();
-        assert!(!batch.wants(0, &sample) && !batch.audio);
-        surge(&mut feed, now);
-        feed.receive(None, Some(true));
-        let Due::Batch(batch) = feed.poll(now + Duration::from_secs(3)) else {
-            panic!("nothing")
-        };
-        assert_eq!(batch.samples.start, 101);
-        let sample = feed.index.sample(125).unwrap();
-        assert!(batch.wants(125, &sample) && !batch.wants(124, &sample));
-    }
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

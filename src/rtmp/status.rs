@@ -54,6 +54,8 @@ pub mod code {
     pub const PLAY_STREAM_NOT_FOUND: &str = "NetStream.Play.StreamNotFound";
     /// `play` was refused.
     pub const PLAY_FAILED: &str = "NetStream.Play.Failed";
+    /// A list goes on with its next recording.
+    pub const PLAY_SWITCH: &str = "NetStream.Play.Switch";
     /// A recording was played to its end.
     pub const PLAY_COMPLETE: &str = "NetStream.Play.Complete";
     /// `pause(true)` was done.
@@ -390,9 +392,19 @@ pub fn data_start() -> Bytes {
 /// Data message `onPlayStatus` at the end of a recording: seconds and bytes that were played.
 #[must_use]
 pub fn play_complete(duration: f64, bytes: f64) -> Bytes {
+    play_status(code::PLAY_COMPLETE, duration, bytes)
+}
+
+/// Data message `onPlayStatus` between two recordings of a list: seconds and bytes of the first.
+#[must_use]
+pub fn play_switch(duration: f64, bytes: f64) -> Bytes {
+    play_status(code::PLAY_SWITCH, duration, bytes)
+}
+
+fn play_status(code: &str, duration: f64, bytes: f64) -> Bytes {
     let info = object([
         ("level", Level::Status.as_str().into()),
-        ("code", code::PLAY_COMPLETE.into()),
+        ("code", code.into()),
         ("duration", duration.into()),
         ("bytes", bytes.into()),
     ]);

@@ -62,6 +62,20 @@ impl Connection {
                 duration,
                 ..
             } => self.play(stream, &name, start, duration),
+            Event::PlayNext {
+                stream,
+                name,
+                start,
+                duration,
+                ..
+            } => {
+                if !self.queue_file(stream, &name, (start, duration)) {
+                    // What is live has no end to wait for.
+                    self.give_up_waiting(stream);
+                    self.machine.play_instead(stream, &name);
+                    self.play(stream, &name, start, duration);
+                }
+            }
             Event::StopPlay { stream } => {
                 self.stop_play(stream);
                 self.stop_file(stream);

@@ -76,6 +76,17 @@ impl Connection {
         self.look_at_viewing(now);
     }
 
+    /// Something else is played in place of a stream that nobody publishes.
+    pub(super) fn give_up_waiting(&mut self, stream: u32) {
+        let waits = |v: &&Viewing| v.id == stream && matches!(v.state, State::Waits(_));
+        if let Some(viewing) = self.viewing.iter().find(waits) {
+            let name = viewing.name.to_string();
+            let text = format!("Nobody publishes {name}.");
+            self.machine
+                .skip_play(stream, &name, code::PLAY_STREAM_NOT_FOUND, &text);
+        }
+    }
+
     pub(super) fn stop_play(&mut self, stream: u32) {
         self.viewing.retain(|v| v.id != stream);
     }

@@ -24,6 +24,7 @@ pub(super) fn messages(opened: &Opened, batch: &Batch, stream: u32) -> io::Resul
     let index = &opened.index;
     let wanted = |at: &usize| index.sample(*at).is_some_and(|s| batch.wants(*at, &s));
     let begin = index.sample(batch.samples.start).map_or(0, |s| s.time());
+    let shown = |time: u32| time.wrapping_add(batch.shift);
     let mut samples = Vec::with_capacity(batch.samples.len());
     if batch.begins {
         let headers = index.headers_at(batch.samples.start);
@@ -54,12 +55,13 @@ pub(super) fn messages(opened: &Opened, batch: &Batch, stream: u32) -> io::Resul
         // Later than 0 it would be a track of subtitles to ffmpeg, which it would wait for.
         put(Kind::Data, 0, &[], &opening::metadata(opened));
         for (kind, message) in index.configurations() {
-            put(kind, begin, &[], &message);
+            put(kind, shown(begin), &[], &message);
         }
     }
     for (time, sample) in &samples {
         let body = pieces.of(sample).ok_or(io::ErrorKind::UnexpectedEof)?;
-        put(sample.kind(), *time, index.head(*sample).bytes(), body);
+        let head = index.head(*sample);
+        put(sample.kind(), shown(*time), head.bytes(), body);
     }
     Ok(out.freeze())
 }

@@ -551,6 +551,7 @@ mod tests {
             samples: 2..40,
             audio: true,
             video: Some(0),
+            shift: 0,
         };
         let bytes = wait(|filler| library.read(&film, what, 3, filler)).unwrap();
         let mut reader = ChunkReader::new(ReaderLimits::from(&Limits::default()));
@@ -587,6 +588,7 @@ mod tests {
             samples: 100..110,
             audio: true,
             video: Some(0),
+            shift: 0,
         };
         assert!(wait(|filler| library.read(&film, what, 1, filler)).is_err());
     }

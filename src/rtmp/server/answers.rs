@@ -160,6 +160,50 @@ impl Server {
         }
     }
 
+    /// Tells a viewer that its list goes on with the recording `name`: so many seconds and bytes of the
+    /// one before it were played; `None` when its end was told.
+    pub fn switch_play(&mut self, stream: u32, name: &str, played: Option<(f64, f64)>) {
+        if !self.plays_recorded(stream) {
+            return;
+        }
+        if let Some((seconds, bytes)) = played {
+            self.send_data(stream, status::play_switch(seconds, bytes));
+        }
+        self.rename_play(stream, name);
+        self.link
+            .write_user_control(user_control::STREAM_IS_RECORDED, stream);
+        self.link
+            .write_user_control(user_control::STREAM_BEGIN, stream);
+        self.say(stream, |s| s.play_start());
+    }
+
+    /// Tells a viewer that a part of its list is not played; what plays goes on.
+    pub fn skip_play(&mut self, stream: u32, name: &str, code: &str, description: &str) {
+        let role = self.stream(stream).map(|s| s.role);
+        if matches!(role, Some(Role::PlayAsked | Role::Playing)) {
+            self.refuse(stream, name, code, description);
+        }
+    }
+
+    /// Another play takes the place of what plays, or of a `play` that awaits its answer: it awaits it now.
+    pub fn play_instead(&mut self, stream: u32, name: &str) {
+        if self.plays_recorded(stream) {
+            self.turn(stream, Role::Playing, Role::PlayAsked);
+        }
+        if let Some(found) = self.stream(stream) {
+            found.recorded = false;
+        }
+        self.rename_play(stream, name);
+    }
+
+    /// What a message stream plays is called so from now on in what is said of it.
+    pub fn rename_play(&mut self, stream: u32, name: &str) {
+        if let Some(found) = self.stream(stream) {
+            name.clone_into(&mut found.name);
+            found.called = None;
+        }
+    }
+
     /// Ends the play of a recording that cannot go on.
     pub fn fail_play(&mut self, stream: u32, description: &str) {
         if self.turn(stream, Role::Playing, Role::Idle) {

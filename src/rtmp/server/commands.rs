@@ -184,12 +184,29 @@ impl Server {
             Wanted::Stop => return self.stop(id),
             Wanted::Bad(why) => return self.refuse(id, "", code::PLAY_FAILED, why),
         };
-        // The flag is a boolean, or a number in older clients.
+        // A boolean or a number: 0 and 2 go on with the list, all others begin a new one. (2 and 3 want all
+        // data messages of a file at once as well, which nobody here does.)
         let reset = match command.args.get(3) {
             Some(Value::Boolean(reset)) => *reset,
-            Some(Value::Number(reset)) => *reset != 0.0,
+            Some(Value::Number(reset)) => *reset != 0.0 && *reset != 2.0,
             _ => true,
         };
+        let start = command.number(1).unwrap_or(-2.0);
+        let duration = command.number(2).unwrap_or(-1.0);
+        let follows = |s: &Stream| match s.role {
+            Role::PlayAsked => true,
+            Role::Playing => s.recorded,
+            Role::Idle | Role::PublishAsked | Role::Publishing => false,
+        };
+        if !reset && self.streams.iter().any(|s| s.id == id && follows(s)) {
+            return self.link.event(Event::PlayNext {
+                stream: id,
+                name,
+                query,
+                start,
+                duration,
+            });
+        }
         self.stop(id);
         let Some(stream) = self.stream(id) else {
             let why = "play came on a message stream that createStream did not give";
@@ -203,8 +220,8 @@ impl Server {
             stream: id,
             name,
             query,
-            start: command.number(1).unwrap_or(-2.0),
-            duration: command.number(2).unwrap_or(-1.0),
+            start,
+            duration,
             reset,
         });
     }

@@ -99,8 +99,23 @@ pub enum Event {
         start: f64,
         /// As sent; -1 (to the end) when absent.
         duration: f64,
-        /// Whether it replaces what plays.
+        /// Whether it begins a new list.
         reset: bool,
+    },
+    /// A `play` that keeps the list, while a recording plays or a play awaits its answer: it is to be
+    /// played behind that. Nothing is answered yet, and nothing changes, unless by `switch_play`,
+    /// `skip_play` or `play_instead`.
+    PlayNext {
+        /// Message stream.
+        stream: u32,
+        /// As in `Play`.
+        name: String,
+        /// As in `Play`.
+        query: Option<String>,
+        /// As in `Play`.
+        start: f64,
+        /// As in `Play`.
+        duration: f64,
     },
     /// A viewer wants no more of this stream.
     StopPlay {

@@ -4,12 +4,15 @@
 //! together with the machine and the outlet. There is one batch of each play on its way to the socket,
 //! and one more being read.
 
+mod list;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use self::list::{Coming, Item, List, Through};
 use super::connection::Connection;
 use crate::cluster::{Place, Via};
 use crate::index::{Due, Feed, Wanted};
@@ -48,6 +51,7 @@ struct Active {
 struct Play {
     stream: u32,
     state: State,
+    list: List,
     /// Its places among the viewers, once it plays.
     seat: Option<Seat>,
 }
@@ -55,8 +59,9 @@ struct Play {
 /// What counts a viewer for as long as it plays.
 struct Seat {
     metrics: Arc<Metrics>,
+    /// As of its first file, whatever its list goes on with.
     _place: Place,
-    _listed: PlaysFile,
+    listed: Option<PlaysFile>,
 }
 
 impl Seat {
@@ -66,7 +71,7 @@ impl Seat {
         Self {
             metrics: Arc::clone(metrics),
             _place: place,
-            _listed: listed,
+            listed: Some(listed),
         }
     }
 }
@@ -82,14 +87,11 @@ enum State {
     Plays(Box<Plays>),
 }
 
-/// A file that is being opened.
+/// The first file, which is being opened.
 struct Opens {
     slot: Slot<Answer>,
-    asked: String,
     /// What to play instead when there is no such file.
     live: Option<StreamName>,
-    start: f64,
-    length: f64,
     paused: bool,
 }
 
@@ -101,6 +103,10 @@ struct Plays {
     rests: Option<Instant>,
     /// The player has been told that it is over.
     over: bool,
+    /// Another file of the list.
+    coming: Option<Coming>,
+    /// It cannot be read any further, and something follows.
+    broken: bool,
 }
 
 /// What becomes of a play.
@@ -185,12 +191,10 @@ impl Connection {
             stream,
             state: State::Opens(Box::new(Opens {
                 slot,
-                asked: asked.to_owned(),
                 live,
-                start: part.0,
-                length: part.1,
                 paused: false,
             })),
+            list: List::of(Item::new(asked.to_owned(), part)),
             seat: None,
         });
     }
@@ -214,14 +218,31 @@ impl Connection {
 
     pub(super) fn seek_file(&mut self, stream: u32, position_ms: f64) {
         let now = Instant::now();
-        if let Some(State::Plays(plays)) = self.files.of(stream) {
-            let at = plays.feed.seek(whole(position_ms), now);
+        let Some(mut some) = self.files.some.take() else {
+            return;
+        };
+        let play = some.plays.iter_mut().find(|play| play.stream == stream);
+        if let Some(Play {
+            state: State::Plays(plays),
+            list,
+            ..
+        }) = play
+        {
+            // One that was not done yet gives way, and has its answer.
+            if let Some(sought) = plays.coming.take().and_then(|coming| coming.sought) {
+                self.machine.seeked(stream, sought);
+            }
+            let at = self.seek_in_list(list, plays, whole(position_ms), now);
             plays.reads = None;
             plays.rests = None;
             plays.over = false;
+            plays.broken = false;
             self.outlet.forget_queued(stream);
-            self.machine.seeked(stream, at);
+            if let Some(at) = at {
+                self.machine.seeked(stream, at);
+            }
         }
+        self.files.some = Some(some);
     }
 
     pub(super) fn receive_file(&mut self, stream: u32, video: Option<bool>, audio: Option<bool>) {
@@ -328,14 +349,14 @@ impl Connection {
         });
         some.plays.retain_mut(|play| {
             let next = match &mut play.state {
-                State::Opens(opens) => match opened(opens) {
+                State::Opens(opens) => match opened(&opens.slot) {
                     None => Next::Stays,
                     Some(answer) => {
                         wrote = true;
                         self.begin_file(play, answer, now)
                     }
                 },
-                State::Plays(plays) => self.go_on(play.stream, plays, now, &mut wrote),
+                State::Plays(_) => self.go_on(play, now, &mut wrote),
             };
             match next {
                 Next::Stays => true,
@@ -361,28 +382,31 @@ impl Connection {
             return Next::Stays;
         };
         let stream = play.stream;
+        let Some(Item {
+            asked,
+            start,
+            length,
+            ..
+        }) = play.list.current()
+        else {
+            return Next::Gone; // there is always one
+        };
+        let (start, length) = (*start, *length);
         let opened = match answer {
             Ok(opened) => opened,
-            Err(OpenError::NotFound) if opens.live.is_some() => {
-                return opens
-                    .live
-                    .take()
-                    .map_or(Next::Gone, |live| Next::Live(live, opens.start));
+            Err(OpenError::NotFound) if opens.live.is_some() && !play.list.has_next() => {
+                let live = opens.live.take();
+                return live.map_or(Next::Gone, |live| Next::Live(live, start));
             }
             Err(error) => {
-                let ip = self.peer.ip();
-                repeated(error.code(), ip, now, || {
-                    tracing::info!(
-                        peer = %self.peer, code = error.code(), file = %Escaped(&opens.asked),
-                        "play refused: {error}"
-                    );
-                });
-                let status = match error {
-                    OpenError::NotFound => code::PLAY_STREAM_NOT_FOUND,
-                    _ => code::PLAY_FAILED,
-                };
-                let text = format!("{}: {error}.", opens.asked);
-                self.machine.reject_play(stream, status, &text);
+                self.log_unplayed(asked, &error, now);
+                let text = format!("{asked}: {error}.");
+                if play.list.has_next() {
+                    self.machine
+                        .skip_play(stream, asked, status_of(&error), &text);
+                    return self.begin_with_next(play);
+                }
+                self.machine.reject_play(stream, status_of(&error), &text);
                 return Next::Gone;
             }
         };
@@ -405,8 +429,8 @@ impl Connection {
             return Next::Gone; // it was there a moment ago
         };
         let wanted = Wanted {
-            start: whole(opens.start),
-            length: (opens.length >= 0.0).then(|| whole(opens.length)),
+            start: whole(start),
+            length: (length >= 0.0).then(|| whole(length)),
             seek: config.seek,
             ahead: config.ahead,
             holds: self.holds(),
@@ -426,31 +450,72 @@ impl Connection {
             reads: None,
             rests: None,
             over: false,
+            coming: None,
+            broken: false,
         }));
         Next::Stays
     }
 
+    /// The first file of a list cannot be played: the list begins with the next one.
+    fn begin_with_next(&mut self, play: &mut Play) -> Next {
+        let (Some(item), Some(library)) = (play.list.leave_out(), self.library().cloned()) else {
+            return Next::Gone;
+        };
+        let Ok(name) = FileName::asked(&item.asked) else {
+            return Next::Gone; // it was looked at when it was put there
+        };
+        self.machine.play_instead(play.stream, &item.asked);
+        let (filler, slot) = self.answer();
+        library.open(name, filler);
+        if let State::Opens(opens) = &mut play.state {
+            opens.slot = slot;
+            opens.live = None;
+        }
+        Next::Stays
+    }
+
+    fn log_unplayed(&self, asked: &str, error: &OpenError, now: Instant) {
+        repeated(error.code(), self.peer.ip(), now, || {
+            tracing::info!(
+                peer = %self.peer, code = error.code(), file = %Escaped(asked),
+                "play refused: {error}"
+            );
+        });
+    }
+
     /// Sends what was read, reads what is due.
-    fn go_on(&mut self, stream: u32, plays: &mut Plays, now: Instant, wrote: &mut bool) -> Next {
+    fn go_on(&mut self, play: &mut Play, now: Instant, wrote: &mut bool) -> Next {
+        let stream = play.stream;
+        let mut through = Through {
+            stream,
+            list: &mut play.list,
+            seat: &mut play.seat,
+        };
+        let State::Plays(plays) = &mut play.state else {
+            return Next::Stays;
+        };
         if let Some(slot) = &plays.reads {
             match slot.take() {
                 Some(Ok(bytes)) => {
                     plays.reads = None;
                     self.outlet.send(stream, bytes);
                 }
-                Some(Err(error)) => return self.broken(stream, plays, &error, wrote),
+                Some(Err(error)) => return self.broken(plays, &through, &error, wrote),
                 None if slot.is_lost() => {
                     let error = io::Error::other("too much waits for the disks");
-                    return self.broken(stream, plays, &error, wrote);
+                    return self.broken(plays, &through, &error, wrote);
                 }
                 None => return Next::Stays,
             }
         }
         // One batch waits for the socket, at most.
-        if self.outlet.has_queued() || plays.over {
+        if self.outlet.has_queued() {
             return Next::Stays;
         }
         plays.rests = None;
+        if self.go_through_list(plays, &mut through, now, wrote) || plays.over {
+            return Next::Stays;
+        }
         match plays.feed.poll(now) {
             Due::Batch(batch) => {
                 let Some(library) = self.server.files.get() else {
@@ -473,27 +538,49 @@ impl Connection {
     }
 
     /// The file cannot be read any further.
-    fn broken(&mut self, stream: u32, plays: &Plays, error: &io::Error, wrote: &mut bool) -> Next {
+    fn broken(
+        &mut self,
+        plays: &mut Plays,
+        through: &Through<'_>,
+        error: &io::Error,
+        wrote: &mut bool,
+    ) -> Next {
+        let (stream, list) = (through.stream, &*through.list);
         repeated("file-broken", self.peer.ip(), Instant::now(), || {
             tracing::warn!(
                 peer = %self.peer, code = "file-broken", file = %Escaped(plays.opened.name.as_str()),
                 "a file cannot be read any further: {error}"
             );
         });
-        self.machine
-            .fail_play(stream, "The file cannot be read any further.");
         *wrote = true;
+        let text = "The file cannot be read any further.";
+        if let (Some(item), true) = (list.current(), list.has_next()) {
+            self.machine
+                .skip_play(stream, &item.asked, code::PLAY_FAILED, text);
+            plays.reads = None;
+            plays.broken = true;
+            return Next::Stays;
+        }
+        self.machine.fail_play(stream, text);
         Next::Gone
     }
 }
 
 /// The answer, once it is there or will never be.
-fn opened(opens: &Opens) -> Option<Answer> {
-    let answer = opens.slot.take();
-    if answer.is_none() && opens.slot.is_lost() {
+fn opened(slot: &Slot<Answer>) -> Option<Answer> {
+    let answer = slot.take();
+    if answer.is_none() && slot.is_lost() {
         return Some(Err(OpenError::Busy));
     }
     answer
+}
+
+/// What a player is told of a file that it does not get.
+const fn status_of(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::NotFound => code::PLAY_STREAM_NOT_FOUND,
+        _ => code::PLAY_FAILED,
+    }
 }
 
 /// A peer's milliseconds: what is negative or no number is 0.

@@ -34,6 +34,10 @@ impl Connection {
         }
     }
 
+    pub(super) const fn queue_file(&mut self, _: u32, _: &str, _: (f64, f64)) -> bool {
+        false
+    }
+
     pub(super) const fn pause_file(&mut self, _: u32, _: bool, _: f64) {}
 
     pub(super) const fn seek_file(&mut self, _: u32, _: f64) {}

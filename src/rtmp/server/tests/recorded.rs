@@ -134,3 +134,104 @@ fn buffer_and_length_are_for_the_driver() {
     peer.send(kind::USER_CONTROL, 0, 0, vec![0, 3, 0, 0, 0, 1]);
     assert!(peer.events.is_empty() && peer.closed.is_none());
 }
+
+#[test]
+fn a_play_that_keeps_the_list_stops_nothing() {
+    for keep in [false.into(), 0.0.into(), 2.0.into()] {
+        let mut peer = playing();
+        peer.events.clear();
+        peer.written.clear();
+        let next = vec!["next?k=1".into(), (-2.0).into(), 3000.0.into(), keep];
+        peer.say(1, &Command::call("play", 0.0, next));
+        let [
+            Event::PlayNext {
+                stream: 1,
+                name,
+                query: Some(query),
+                duration,
+                ..
+            },
+        ] = &peer.events[..]
+        else {
+            panic!("{:?}", peer.events);
+        };
+        assert_eq!((&**name, &**query, *duration), ("next", "k=1", 3000.0));
+        assert!(peer.written.is_empty(), "its turn comes later");
+        // When it does.
+        peer.server.switch_play(1, "next", Some((2.0, 1000.0)));
+        peer.drain();
+        assert_eq!(controls(&peer), [(4, 1), (0, 1)]);
+        let data = peer.written.iter().find(|m| m.kind == kind::DATA_AMF0);
+        let values = crate::rtmp::command::data_values(18, &data.unwrap().payload).unwrap();
+        assert_eq!(code_of(&values[1]), code::PLAY_SWITCH);
+        let told = peer.commands();
+        assert_eq!(code_of(&told[0].args[0]), code::PLAY_START);
+        assert_eq!(told[0].args[0].get("details"), Some(&"next".into()));
+    }
+    for anew in [true.into(), 1.0.into(), 3.0.into(), Value::Null] {
+        let mut peer = playing();
+        peer.events.clear();
+        let next = vec!["next".into(), (-2.0).into(), (-1.0).into(), anew];
+        peer.say(1, &Command::call("play", 0.0, next));
+        assert!(matches!(
+            peer.events[..],
+            [
+                Event::StopPlay { stream: 1 },
+                Event::Play { reset: true, .. }
+            ]
+        ));
+    }
+}
+
+#[test]
+fn what_a_list_leaves_out_is_told_under_its_own_name() {
+    let mut peer = playing();
+    peer.written.clear();
+    peer.server
+        .skip_play(1, "gone", code::PLAY_STREAM_NOT_FOUND, "There is none.");
+    peer.drain();
+    let told = peer.commands();
+    assert_eq!(code_of(&told[0].args[0]), code::PLAY_STREAM_NOT_FOUND);
+    assert_eq!(told[0].args[0].get("details"), Some(&"gone".into()));
+    // It plays on, under the name that it had.
+    peer.written.clear();
+    peer.server.complete_play(1, 2.0, 1000.0);
+    peer.drain();
+    let told = peer.commands();
+    assert_eq!(told[0].args[0].get("details"), Some(&"film".into()));
+    // Nothing of the kind where nothing plays.
+    peer.say(1, &Command::call("closeStream", 0.0, vec![]));
+    peer.written.clear();
+    peer.server.skip_play(1, "x", code::PLAY_FAILED, "x");
+    peer.server.switch_play(1, "x", None);
+    peer.server.play_instead(1, "x");
+    peer.server.accept_recorded(1);
+    peer.drain();
+    assert!(peer.written.is_empty());
+}
+
+#[test]
+fn a_play_in_place_of_a_pending_one_takes_its_answer() {
+    let mut peer = Peer::connected();
+    peer.answer = false;
+    let id = peer.stream();
+    peer.say(id, &Command::call("play", 0.0, vec!["first".into()]));
+    let next = vec!["next".into(), 0.0.into(), (-1.0).into(), false.into()];
+    peer.say(id, &Command::call("play", 0.0, next));
+    assert!(matches!(
+        peer.events[..],
+        [.., Event::Play { .. }, Event::PlayNext { .. }]
+    ));
+    peer.written.clear();
+    peer.server.play_instead(1, "next");
+    peer.server.accept_recorded(1);
+    peer.drain();
+    let told = peer.commands();
+    let details = |n: usize| told[n].args[0].get("details").cloned();
+    assert_eq!(code_of(&told[0].args[0]), code::PLAY_RESET);
+    assert_eq!(code_of(&told[1].args[0]), code::PLAY_START);
+    assert_eq!(
+        (details(0), details(1)),
+        (Some("next".into()), Some("next".into()))
+    );
+}
