@@ -1,6 +1,6 @@
 /**
- * Files that browsers do not play as they are, as HLS, in the browser's own video element: it has the bar to
- * seek in, the keys, and what people need who do not see or hear.
+ * Files that browsers do not play as they are, as HLS: the server knows where each key frame is, so that a seek
+ * leads anywhere at once; of FLV itself a browser would have to read all that is in front.
  * @module
  */
 

@@ -12,19 +12,17 @@ const LOOK = 5000;
 const still = document.getElementById('static');
 if (still) fromAddress(still);
 bind(document);
-for (const video of document.querySelectorAll('video[data-playlist]')) {
-  if (video instanceof HTMLVideoElement) void playFile(video);
-}
+if (document.querySelector('crtmp-file')) void playFile();
 if (document.getElementById('rows')) setInterval(() => void look(), LOOK);
 
-/** @param {HTMLVideoElement} video */
-async function playFile(video) {
-  const { play } = await import('./file.js');
-  play(video, video.dataset.playlist ?? '', () => {
-    video.hidden = true;
+/** The page of a file. */
+async function playFile() {
+  document.addEventListener('unplayable', () => {
     const note = document.getElementById('unplayable');
     if (note) note.hidden = false;
   });
+  const { CrtmpFile } = await import('./film.js');
+  customElements.define('crtmp-file', CrtmpFile);
 }
 
 /** @param {ParentNode} within */

@@ -23,6 +23,18 @@ const SENTENCES = {
 };
 
 /**
+ * A time as people write it: `1:05`, `2:00:09`.
+ * @param {number} seconds
+ */
+export function clock(seconds) {
+  const all = Math.max(0, Math.floor(Number.isFinite(seconds) ? seconds : 0));
+  /** @param {number} n */
+  const two = (n) => String(n).padStart(2, '0');
+  const [h, m, s] = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60];
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+/**
  * The sentence for a state.
  * @param {string} state
  * @param {{online: boolean, trouble?: string}} about Whether the device has a network; what is wrong with

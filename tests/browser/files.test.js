@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
-import { Server, browser, killAll, logs, programme, until, visit } from './world.js';
+import { AXE, Server, browser, faults, killAll, logs, programme, until, visit } from './world.js';
 
 describe('files', { concurrency: false, timeout: 300_000 }, () => {
   let chrome;
@@ -37,19 +37,67 @@ describe('files', { concurrency: false, timeout: 300_000 }, () => {
       await page.waitForSelector('video');
       const of = (what) => page.evaluate((what) => document.querySelector('video')[what], what);
       await until('it knows its length', async () => Math.abs((await of('duration')) - 8) < 0.2);
-      await page.evaluate(() => {
-        const video = document.querySelector('video');
-        video.muted = true;
-        return video.play();
-      });
+      assert.equal(await of('controls'), false, 'the player has its own');
+      const part = (name) => page.locator(`crtmp-file ${name}`);
+      assert.match(await part('.time').innerText(), /^0:00 \/ 0:0[78]$/);
+      await part('.big').click();
       await until('it plays', async () => (await of('currentTime')) > 0.5);
       assert.equal(await of('videoWidth'), 640);
-      await page.evaluate(() => { document.querySelector('video').currentTime = 6.5; });
+      assert.equal(await part('.big').isVisible(), false);
+      // As a finger on the bar does it.
+      await part('.seek').evaluate((bar) => {
+        bar.value = '6.5';
+        for (const name of ['input', 'change']) bar.dispatchEvent(new Event(name));
+      });
       await until('it plays on from there', async () => !(await of('seeking')) && (await of('currentTime')) > 6.6);
       await until('it ends', () => of('ended'));
       assert.equal(await of('error'), null);
+      assert.match(await part('.time').innerText(), /^(0:0[78]) \/ \1$/);
+      // And again, from the beginning.
+      await part('.play').click();
+      await until('it plays anew', async () => !(await of('ended')) && (await of('currentTime')) > 0.2);
     }));
   }
+
+  it('its controls are for everybody: names, keys, nothing that cannot be read', () =>
+    visit(chrome, `${server.url}/files/a%20film.mp4?play`, { before: (page) => page.addInitScript(AXE) }, async (page) => {
+      const of = (what) => page.evaluate((what) => document.querySelector('video')[what], what);
+      await until('it knows its length', async () => (await of('duration')) > 7);
+      const names = [];
+      for (let i = 0; i < 12; i++) {
+        await page.keyboard.press('Tab');
+        names.push(await page.evaluate(() => {
+          let e = document.activeElement;
+          while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+          return e ? (e.getAttribute('aria-label') ?? e.textContent).trim() : '';
+        }));
+      }
+      for (const name of ['Play (k)', 'Sound off (m)', 'Volume', 'Position', 'Full screen (f)']) {
+        assert.ok(names.includes(name), `${name} in ${names}`);
+      }
+      const bar = page.locator('crtmp-file .seek');
+      await bar.focus();
+      await page.keyboard.press('ArrowRight');
+      await until('5 s on', async () => Math.abs((await of('currentTime')) - 5) < 0.1);
+      assert.equal(await bar.getAttribute('aria-valuetext'), '0:05 of 0:08');
+      await page.keyboard.press('Home');
+      await until('at the beginning', async () => (await of('currentTime')) === 0);
+      await page.keyboard.press('m');
+      assert.equal(await of('muted'), true);
+      await page.keyboard.press('k');
+      await until('it plays', async () => (await of('currentTime')) > 0.2);
+      await page.keyboard.press('k');
+      assert.equal(await of('paused'), true);
+      assert.deepEqual(await faults(page), [], 'the page of a file');
+      await page.goto(`${server.url}/files`);
+      assert.deepEqual(await faults(page), [], 'the list');
+      await page.setViewportSize({ width: 360, height: 740 });
+      for (const path of ['/files', '/files/film.flv?play']) {
+        await page.goto(server.url + path);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `${path}: ${wide} pixels too wide`);
+      }
+    }));
 
   it('what is in a file that no browser plays says so', async () => {
     assert.equal((await server.get('/files/nothing.mp4?play')).status, 404);

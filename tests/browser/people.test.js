@@ -1,20 +1,8 @@
 /** What people see: without a mouse, without sound, without a network, without what the player needs. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 
-import { Cluster, Server, browser, figures, freePort, hosted, killAll, plays, publish, says, told, until, visit } from './world.js';
-
-const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-
-/** What axe finds against the rules of WCAG 2.2 (A and AA) and good practice, as lines. */
-async function faults(page, rules = {}) {
-  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, {
-    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-    rules: { 'target-size': { enabled: true }, ...rules },
-  }), rules);
-  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.flat(3).join(' ')}: ${n.failureSummary}`));
-}
+import { AXE, Cluster, Server, browser, faults, figures, freePort, hosted, killAll, plays, publish, says, told, until, visit } from './world.js';
 
 describe('people', { concurrency: false, timeout: 600_000 }, () => {
   let chrome;

@@ -434,3 +434,15 @@ export async function record(page) {
 export function longestStand(seen) {
   return seen.slice(1).reduce((longest, { at }, i) => Math.max(longest, at - seen[i].at), 0);
 }
+
+/** For pages that are to be looked at by {@link faults}. */
+export const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+/** What axe finds against the rules of WCAG 2.2 (A and AA) and good practice, as lines. */
+export async function faults(page, rules = {}) {
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, {
+    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    rules: { 'target-size': { enabled: true }, ...rules },
+  }), rules);
+  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.flat(3).join(' ')}: ${n.failureSummary}`));
+}

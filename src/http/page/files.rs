@@ -40,19 +40,26 @@ pub(in crate::http) fn files(listing: &Listing, links: &Links) -> String {
 pub(in crate::http) fn file(name: &FileName, bytes: u64, links: &Links) -> String {
     let (shown, path) = (escape(name.as_str()), path(name));
     let others = "Browsers do not play what is in this file; VLC, mpv and ffplay do.";
-    let video = if name.is_for_browsers() {
-        format!(
-            "<video controls playsinline preload=\"metadata\" src=\"{path}\" aria-label=\"Video {shown}\"></video>\n"
-        )
-    } else if assets::site().is_some() {
-        format!(
-            "<video controls playsinline data-playlist=\"{path}.m3u8\" aria-label=\"Video {shown}\"></video>\n\
-             <p class=\"note\" id=\"unplayable\" role=\"alert\" hidden>{others}</p>\n\
-             <noscript><p class=\"note\">Browsers play this file with JavaScript alone; VLC, mpv and ffplay \
-             play it without.</p></noscript>\n"
-        )
+    let plain = name.is_for_browsers();
+    let of = if plain {
+        format!("preload=\"metadata\" src=\"{path}\"")
     } else {
-        format!("<p class=\"note\">{others}</p>\n")
+        format!("data-playlist=\"{path}.m3u8\"")
+    };
+    let video = format!("<video controls playsinline {of} aria-label=\"Video {shown}\"></video>");
+    let video = match (assets::site(), plain) {
+        // The element puts the player's controls around the video; without the script it has its own.
+        (Some(_), _) => {
+            let script = "<noscript><p class=\"note\">Browsers play this file with JavaScript alone; VLC, mpv \
+                and ffplay play it without.</p></noscript>\n";
+            format!(
+                "<crtmp-file>{video}</crtmp-file>\n\
+                 <p class=\"note\" id=\"unplayable\" role=\"alert\" hidden>{others}</p>\n{}",
+                if plain { "" } else { script }
+            )
+        }
+        (None, true) => format!("{video}\n"),
+        (None, false) => format!("<p class=\"note\">{others}</p>\n"),
     };
     let mut all = vec![
         ("HTTP", links.http(&path)),
@@ -143,6 +150,10 @@ mod tests {
         let page = file(&name("film.flv"), 1, &Links::of_a_test());
         let by_script = page.contains("data-playlist=\"/files/film.flv.m3u8\"");
         assert!(by_script == assets::site().is_some() && page.contains("VLC, mpv and ffplay"));
+        assert_eq!(
+            page.contains("<crtmp-file><video"),
+            assets::site().is_some()
+        );
         assert!(page.contains("rtmp://a.example/flvplayback/film.flv"));
         let page = file(&name("two words.mp4"), 1, &Links::of_a_test());
         assert!(!page.contains("rtmp://"), "no address can say that");
