@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("client_session", client::client_bytes),
     ("packager", packager::packager),
     ("index", files::index),
+    ("mending", files::mending),
     #[cfg(feature = "publish")]
     ("lua", lua::program),
     ("mpegts", ways::mpegts),

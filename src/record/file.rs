@@ -8,9 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-use super::mend::{End, mend};
+use bytes::Bytes;
+
+use super::mend::mend;
 use super::unfinished::Mark;
-use crate::bridge::recording::{Format, Patch};
+use crate::bridge::recording::{End, Format, Patch};
 use crate::limits::{MAX_RECORDING_NUMBER, RECORDING_SYNC};
 use crate::system::Folder;
 
@@ -101,16 +103,24 @@ impl OutFile {
         Self::begun(file, root, &within, path.clone())
     }
 
-    /// The file of this name, to go on with behind its last whole tag. What is no FLV is kept under a
-    /// number. The second part is `None` when the file is new.
-    pub(super) fn append(folder: &Path, base: &str) -> io::Result<(Self, Option<End>)> {
-        let format = Format::Flv;
+    /// The file of this name, to go on with behind its last whole tag or fragment. The second part is `None`
+    /// when the file is new: of FLV when there is none, or when what has the name is no FLV, which is kept under a
+    /// number; of MP4 also when what has the name does not begin with `head`, and then the new one gets the number.
+    pub(super) fn append(
+        folder: &Path,
+        base: &str,
+        format: Format,
+        head: Option<&(Bytes, Patch)>,
+    ) -> io::Result<(Self, Option<End>)> {
         let root = Folder::open(folder)?;
         let path = numbered(base, 0, format);
         let (within, name) = root.within(Path::new(&path))?;
         match within.open_file(name) {
             Ok(file) => {
                 let file = lock(file)?;
+                if format == Format::Mp4 && !begins_with(&file, head)? {
+                    return Ok((Self::create(folder, base, format)?, None));
+                }
                 if let Some(end) = mend(&file, format)? {
                     let mut this = Self::begun(file, root, &within, path.clone())?;
                     this.length = end.length;
@@ -144,6 +154,12 @@ impl OutFile {
             dirty: false,
             mark,
         })
+    }
+
+    /// Whether it has another name than it was to have.
+    pub(super) fn is_numbered(&self, base: &str) -> bool {
+        let plain = [Format::Flv, Format::Mp4].map(|format| numbered(base, 0, format));
+        !plain.contains(&self.path)
     }
 
     /// Appends whole tags or fragments. When that fails, none of them is in the file.
@@ -205,6 +221,24 @@ impl OutFile {
         }
         written
     }
+}
+
+/// Whether a file has this head, whatever duration is in it.
+fn begins_with(file: &File, head: Option<&(Bytes, Patch)>) -> io::Result<bool> {
+    let Some((head, nothing)) = head else {
+        return Ok(false);
+    };
+    let mut found = vec![0; head.len()];
+    match file.read_exact_at(&mut found, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    }
+    let at = usize::try_from(nothing.offset).unwrap_or(usize::MAX);
+    let until = at.saturating_add(nothing.bytes.len());
+    if let Some(duration) = found.get_mut(at..until) {
+        duration.copy_from_slice(&nothing.bytes);
+    }
+    Ok(found == *head)
 }
 
 /// A file that was locked by this very recording already, or is new.

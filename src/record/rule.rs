@@ -20,7 +20,7 @@ pub struct RecordConfig {
     pub replace: bool,
     /// Where files are made.
     pub folder: PathBuf,
-    /// What files of the rule are.
+    /// What files are.
     pub format: Format,
     /// What files of the rule are called.
     pub name: NamePattern,
@@ -74,10 +74,9 @@ impl RecordConfig {
         }
     }
 
-    /// What a publisher gets: the stream's own name, as FLV.
+    /// What a publisher gets: a file of the stream's own name.
     pub(super) fn of_publisher(&self, append: bool) -> Plan {
         Plan {
-            format: Format::Flv,
             name: NamePattern::of_publishers(),
             length: None,
             size: None,

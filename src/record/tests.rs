@@ -174,29 +174,44 @@ fn a_publisher_that_comes_back_goes_on_in_its_file() {
     assert_eq!(pictures(&world.index("event.flv")), 400);
 }
 
+/// One after the other, as publishers that append.
+fn append(world: &World) {
+    let mut publisher = world.publish();
+    send(&mut publisher, 0);
+    let handle = world.asks(&publisher, Asked::Append);
+    world.until("it records", |all| all[0].state == State::Recording);
+    assert!(handle.finish());
+    publisher.end();
+    world.until("it ends", <[_]>::is_empty);
+}
+
 #[test]
 fn append_goes_on_behind_what_is_there_whole_or_not() {
-    for cut in [0, 1, 777] {
-        let world = World::new(|config| config.publishers = true);
-        let record = |world: &World| {
-            let mut publisher = world.publish();
-            send(&mut publisher, 0);
-            let handle = world.asks(&publisher, Asked::Append);
-            world.until("it records", |all| all[0].state == State::Recording);
-            assert!(handle.finish());
-            publisher.end();
-            world.until("it ends", <[_]>::is_empty);
-        };
-        record(&world);
-        let path = world.dir.path().join("event.flv");
+    for (format, cut) in [Format::Flv, Format::Mp4]
+        .into_iter()
+        .flat_map(|format| [0, 1, 777].map(|cut| (format, cut)))
+    {
+        let world = World::new(|config| {
+            config.publishers = true;
+            config.format = format;
+        });
+        append(&world);
+        let name = format!("event.{}", format.as_str());
+        let path = world.dir.path().join(&name);
         let length = fs::metadata(&path).unwrap().len();
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_len(length - cut).unwrap();
-        record(&world);
-        let index = world.index("event.flv");
+        append(&world);
+        assert_eq!(world.files(), [&*name], "{cut}");
+        let index = world.index(&name);
         assert!(!index.cut, "{cut}");
-        let lost = if cut == 0 { 0 } else { 1 };
-        assert!((399 - lost..=400).contains(&pictures(&index)), "{cut}");
+        let lost = match (format, cut) {
+            (_, 0) => 0,
+            (Format::Flv, _) => 1,
+            (Format::Mp4, _) => 8, // a fragment of a quarter of a second
+        };
+        let pictures = pictures(&index);
+        assert!((400 - lost..=400).contains(&pictures), "{cut}: {pictures}");
         let times: Vec<u32> = (0..index.len())
             .filter_map(|at| index.sample(at))
             .filter(|s| s.kind() == Kind::Video)
@@ -204,10 +219,47 @@ fn append_goes_on_behind_what_is_there_whole_or_not() {
             .collect();
         assert!(times.is_sorted(), "{cut}");
         assert!(
-            (15_900..16_200).contains(&index.duration),
+            (15_600..16_200).contains(&index.duration),
             "{}",
             index.duration
         );
+    }
+}
+
+#[test]
+fn a_publisher_gets_the_format_of_the_configuration() {
+    let world = World::new(|config| {
+        config.publishers = true;
+        config.format = Format::Mp4;
+    });
+    let mut publisher = world.publish();
+    send(&mut publisher, 0);
+    let handle = world.asks(&publisher, Asked::File);
+    world.until("it records", |all| all[0].state == State::Recording);
+    assert!(handle.finish());
+    world.finish();
+    assert_eq!(world.files(), ["event.mp4"]);
+    assert_eq!(pictures(&world.index("event.mp4")), 200);
+}
+
+#[test]
+fn append_leaves_alone_what_it_cannot_go_on_with() {
+    let world = World::new(|config| {
+        config.publishers = true;
+        config.format = Format::Mp4;
+    });
+    fs::write(world.dir.path().join("event.mp4"), "somebody's film").unwrap();
+    append(&world);
+    append(&world);
+    assert_eq!(
+        world.files(),
+        ["event.1.mp4", "event.2.mp4", "event.mp4"],
+        "each is whole by itself"
+    );
+    let film = fs::read(world.dir.path().join("event.mp4")).unwrap();
+    assert_eq!(film, b"somebody's film");
+    for file in ["event.1.mp4", "event.2.mp4"] {
+        assert_eq!(pictures(&world.index(file)), 200);
     }
 }
 

@@ -12,7 +12,7 @@ use super::recording::{News, Recording, State, Why};
 use super::rule::{Begin, Plan};
 use super::source::{Source, may_begin};
 use super::trouble::Trouble;
-use crate::bridge::recording::{FlvFile, Muxer, NotFed};
+use crate::bridge::recording::{Format, Muxer, NotFed, mp4_head};
 use crate::limits::{
     MAX_RECORDING_TIME, RECORDING_RETRY, RECORDING_SYNC, RECORDING_TURN, RECORDING_WRITE,
 };
@@ -194,22 +194,31 @@ impl Work {
                 let made = OutFile::in_place(&plan.folder, &path, plan.format, keep);
                 (made, None)
             }
-            Begin::Append => match OutFile::append(&plan.folder, &path) {
-                Ok((file, end)) => (Ok(file), end),
-                Err(error) => (Err(error), None),
-            },
+            Begin::Append => {
+                let head = match plan.format {
+                    Format::Flv => None,
+                    Format::Mp4 => mp4_head(&headers),
+                };
+                match OutFile::append(&plan.folder, &path, plan.format, head.as_ref()) {
+                    Ok((file, end)) => (Ok(file), end),
+                    Err(error) => (Err(error), None),
+                }
+            }
         };
         let file = file.map_err(folder)?;
+        if begin == Begin::Append && end.is_none() && file.is_numbered(&path) {
+            tracing::info!(
+                stream = %self.name(), code = "recording-split", file = %file.path,
+                "the file that is there is no recording with the same codecs and picture size: this is a new one"
+            );
+        }
         let free = file.free();
         if free.as_ref().is_ok_and(|free| *free < plan.min_free) {
             let _ = file.finish(&[]);
             return Err(Trouble::Full(plan.min_free));
         }
         let muxer = match end {
-            Some(end) => {
-                let resumed = FlvFile::resume(&headers, base, end.last, end.has, &mut buffer);
-                Muxer::Flv(resumed)
-            }
+            Some(end) => Muxer::resume(plan.format, &headers, base, &end, &mut buffer),
             None => Muxer::begin(plan.format, &headers, base, &mut buffer),
         };
         tracing::info!(

@@ -26,7 +26,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     (
         "bridge",
         &[
-            "relay", "media", "rtmp", "flv", "mp4", "hls", "amf", "codec", "wire", "limits",
+            "relay", "media", "rtmp", "flv", "mp4", "index", "hls", "amf", "codec", "wire",
+            "limits",
         ],
     ),
     // drivers: sockets and timers; of each other they know only what is named here
@@ -97,13 +98,10 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     (
         "record",
         &[
-            "index",
             "bridge",
             "relay",
             "media",
-            "flv",
             "calendar",
-            "wire",
             "limits",
             "system",
             "telemetry",

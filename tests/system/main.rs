@@ -253,6 +253,11 @@ const TESTS: &[Test] = &[
         recording::a_full_disk_stops_the_recording_alone,
     ),
     (
+        "recording::a_disk_that_stands_still_costs_its_recording_alone",
+        &[FFMPEG],
+        recording::a_disk_that_stands_still_costs_its_recording_alone,
+    ),
+    (
         "recording::publishers_may_ask_for_it",
         &[FFMPEG],
         recording::publishers_may_ask_for_it,

@@ -263,6 +263,86 @@ pub(crate) fn a_full_disk_stops_the_recording_alone(world: &World) {
     }
 }
 
+/// A server whose disk stands still for as long as a file is there: the answer's second part.
+fn with_still_disk(world: &World, keys: &str) -> (Server, PathBuf) {
+    let (shim, flag) = (world.path("still-disk.so"), world.path("still"));
+    let mut compile = Command::new("cc");
+    compile
+        .args(["-shared", "-fPIC", "-O2", "-o"])
+        .arg(&shim)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/still-disk.c"))
+        .arg("-ldl");
+    let made = world.run("shim", &mut compile, LIMIT);
+    assert!(made.status.success(), "{}", made.err);
+    let wrapper = world.write(
+        "still.sh",
+        &format!(
+            "#!/bin/sh\nexport LD_PRELOAD={} STILL_FLAG={}\nexec {} \"$@\"\n",
+            shim.display(),
+            flag.display(),
+            binary().display()
+        ),
+    );
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&wrapper, mode).unwrap();
+    let server = Server::launch(world, "server", &wrapper, keys);
+    server.wait_ready();
+    (server, flag)
+}
+
+pub(crate) fn a_disk_that_stands_still_costs_its_recording_alone(world: &World) {
+    let folder = world.path("recordings");
+    fs::create_dir_all(&folder).unwrap();
+    let keys = format!(
+        "[relay]\nlog_time = \"5s\"\n[record]\nfolder = {folder:?}\nmin_free = \"0B\"\nstreams = [\"*\"]\n"
+    );
+    let (mut server, flag) = with_still_disk(world, &keys);
+    let url = server.rtmp_url("live/event");
+    let encoder = publish(world, "encoder", &programme(), &url);
+    server.wait_live("live/event");
+    let viewer = Viewer::open(world, "viewer", server.http, "live/event");
+    until_recorded(&server, 200_000.0);
+    let written = |server: &Server| server.metric("crtmpserver_recorded_bytes_total", "");
+    let memory = server.process.memory();
+    fs::write(&flag, "").unwrap();
+    viewer.wait_more(15); // what was on its way to the disk
+    let before = written(&server);
+    // Twice as long as the log reaches back: the stream goes on, and nothing piles up.
+    viewer.wait_more(250);
+    assert!(
+        (written(&server) - before).abs() < 1.0,
+        "it was to stand still"
+    );
+    viewer.assert_sane();
+    let numbers = viewer.numbers(world);
+    assert!(numbers.windows(2).all(|w| w[1] == (w[0] + 1) % 200));
+    assert_eq!(get(server.http, "/healthz").unwrap().0, 200);
+    let grown = server.process.memory().saturating_sub(memory);
+    assert!(grown < 16 << 10, "{grown} KiB more");
+    fs::remove_file(&flag).unwrap();
+    wait_for("what is lost is told", || {
+        (server.metric("crtmpserver_recording_frames_lost_total", "") > 0.0).then_some(())
+    });
+    let said = server.process.said();
+    assert!(said.contains("recording-late"), "{said}");
+    until_recorded(&server, before + 200_000.0);
+    // The same file goes on with a key frame, and is whole.
+    drop(encoder);
+    let first = files(&folder.join("live")).remove(0);
+    // A server that is to stop does not wait for such a disk either.
+    fs::write(&flag, "").unwrap();
+    server.process.signal(Signal::SIGTERM);
+    assert!(server.process.wait(LIMIT).success());
+    let recorded = Packets::of_file(world, "ffmpeg", "file", &first);
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    assert_eq!(recorded.video.packets[0], source.video.packets[0]);
+    let gap = duration(world, &first);
+    assert!(
+        gap > 12.0,
+        "its time goes on as the clock on the wall: {gap}"
+    );
+}
+
 /// A publisher of the Flash era: it says how it wants to be kept, sends the programme once, as fast as it
 /// can, and ends well. The answer are the codes that it was told.
 fn publisher(server: &Server, name: &'static str, kind: PublishKind) -> Vec<String> {
@@ -344,55 +424,8 @@ async fn publish_once(address: &str, name: &str, kind: PublishKind) -> Vec<Strin
 
 pub(crate) fn publishers_may_ask_for_it(world: &World) {
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
-    let (server, folder) = recording(world, "open", "publishers = true\n");
-    let length = |turn: i32, name: &str| {
-        let log = format!("{turn}-{name}");
-        let packets = Packets::of_file(world, "ffmpeg", &log, &folder.join(name));
-        packets.assert_part_of(&source, 200);
-        packets.video.packets.len()
-    };
-    for (turn, kind, files) in [
-        (1, PublishKind::Record, &[("event.flv", 200)][..]),
-        // What was there is kept.
-        (
-            2,
-            PublishKind::Record,
-            &[("event.1.flv", 200), ("event.flv", 200)],
-        ),
-        (
-            3,
-            PublishKind::Append,
-            &[("event.1.flv", 200), ("event.flv", 400)],
-        ),
-        (
-            4,
-            PublishKind::Live,
-            &[("event.1.flv", 200), ("event.flv", 400)],
-        ),
-    ] {
-        let codes = publisher(&server, "event", kind);
-        let began = codes.iter().any(|c| c == "NetStream.Record.Start");
-        let ended = codes.iter().any(|c| c == "NetStream.Record.Stop");
-        let wanted = kind != PublishKind::Live;
-        assert_eq!((began, ended), (wanted, wanted), "turn {turn}: {codes:?}");
-        until_finished(&server);
-        let found: Vec<String> = self::files(&folder)
-            .iter()
-            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-            .collect();
-        let expected: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        assert_eq!(found, expected, "turn {turn}");
-        for (name, pictures) in files {
-            assert_eq!(length(turn, name), *pictures, "{name} in turn {turn}");
-        }
-        // The stream is over before the next one: this is another recording.
-        wait_for("the stream is over", || {
-            let (_, page) = get(server.http, "/")?;
-            (!page.contains("live/event")).then_some(())
-        });
-    }
-    let played = watch(world, "played", &server.rtmp_url("flvplayback/event"));
-    watched(&played, 390).assert_part_of(&source, 390);
+    publishers_ask(world, "flv", &source);
+    publishers_ask(world, "mp4", &source);
 
     let (closed, folder) = recording(world, "closed", "");
     let before = files(&folder);
@@ -403,6 +436,49 @@ pub(crate) fn publishers_may_ask_for_it(world: &World) {
     );
     assert!(!codes.iter().any(|c| c.starts_with("failed")), "{codes:?}");
     assert_eq!(files(&folder), before);
+}
+
+fn publishers_ask(world: &World, format: &str, source: &Packets) {
+    let keys = format!("publishers = true\nformat = {format:?}\n");
+    let (server, folder) = recording(world, &format!("open-{format}"), &keys);
+    let pictures = |turn: i32, path: &Path| {
+        let log = format!("{turn}-{}", path.file_name().unwrap().to_str().unwrap());
+        let packets = Packets::of_file(world, "ffmpeg", &log, path);
+        packets.assert_part_of(source, 200);
+        packets.video.packets.len()
+    };
+    for (turn, kind, expected) in [
+        (1, PublishKind::Record, &[("event", 200)][..]),
+        // What was there is kept.
+        (2, PublishKind::Record, &[("event.1", 200), ("event", 200)]),
+        (3, PublishKind::Append, &[("event.1", 200), ("event", 400)]),
+        (4, PublishKind::Live, &[("event.1", 200), ("event", 400)]),
+    ] {
+        let codes = publisher(&server, "event", kind);
+        let began = codes.iter().any(|c| c == "NetStream.Record.Start");
+        let ended = codes.iter().any(|c| c == "NetStream.Record.Stop");
+        let wanted = kind != PublishKind::Live;
+        assert_eq!((began, ended), (wanted, wanted), "turn {turn}: {codes:?}");
+        until_finished(&server);
+        let mut found = files(&folder);
+        found.retain(|path| path.extension().is_some_and(|end| end == format));
+        let names: Vec<PathBuf> = expected
+            .iter()
+            .map(|(name, _)| folder.join(format!("{name}.{format}")))
+            .collect();
+        assert_eq!(found, names, "turn {turn}");
+        for (path, (_, count)) in found.iter().zip(expected) {
+            assert_eq!(pictures(turn, path), *count, "{path:?} in turn {turn}");
+        }
+        // The stream is over before the next one: this is another recording.
+        wait_for("the stream is over", || {
+            let (_, page) = get(server.http, "/")?;
+            (!page.contains("live/event")).then_some(())
+        });
+    }
+    let name = format!("flvplayback/{format}:event");
+    let played = watch(world, &format!("played-{format}"), &server.rtmp_url(&name));
+    watched(&played, 390).assert_part_of(source, 390);
 }
 
 pub(crate) fn a_reload_changes_the_rule_and_no_stream(world: &World) {

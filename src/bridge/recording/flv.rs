@@ -72,8 +72,7 @@ impl FlvFile {
     }
 
     /// A file that is there and ends at `last` ms goes on; `has` is what its head says.
-    #[must_use]
-    pub fn resume(
+    pub(super) fn resume(
         headers: &[Arc<Frame>],
         base: u64,
         last: u64,

@@ -9,6 +9,7 @@ mod flv;
 mod mp4;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use self::flv::{DURATION_AT, FlvFile};
 pub use self::mp4::Mp4File;
+pub use self::whole::{End, whole};
 use crate::media::Frame;
 
 /// The container of a recording.
@@ -71,6 +73,23 @@ pub struct Patch {
     pub bytes: Bytes,
 }
 
+/// The head of an MP4 file that begins with these headers, without its duration, which is the [`Patch`] of it;
+/// `None` when there is no such file.
+#[must_use]
+pub fn mp4_head(headers: &[Arc<Frame>]) -> Option<(Bytes, Patch)> {
+    Mp4File::begin(headers, 0)
+        .head()
+        .ok()
+        .map(|(head, offset)| {
+            let nothing = Bytes::from_static(&[0; 4]);
+            let patch = Patch {
+                offset,
+                bytes: nothing,
+            };
+            (head, patch)
+        })
+}
+
 /// One file that is being made.
 #[derive(Debug)]
 pub enum Muxer {
@@ -88,6 +107,22 @@ impl Muxer {
         match format {
             Format::Flv => Self::Flv(FlvFile::begin(headers, base, out)),
             Format::Mp4 => Self::Mp4(Box::new(Mp4File::begin(headers, base))),
+        }
+    }
+
+    /// A file that is there and ends like this goes on, with times that do. An MP4 file must have been begun
+    /// with the same headers ([`mp4_head`]).
+    #[must_use]
+    pub fn resume(
+        format: Format,
+        headers: &[Arc<Frame>],
+        base: u64,
+        end: &End,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        match format {
+            Format::Flv => Self::Flv(FlvFile::resume(headers, base, end.last, end.has, out)),
+            Format::Mp4 => Self::Mp4(Box::new(Mp4File::resume(headers, base, end))),
         }
     }
 

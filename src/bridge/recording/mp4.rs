@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::fmp4::{Configuration, audio_entry, clock_rate, is_supported_audio, video_entry};
-use super::{NotFed, Patch};
+use super::{End, NotFed, Patch};
 use crate::codec::{self, AudioClock, Body};
 use crate::limits::MAX_RECORDED_FRAGMENT;
 use crate::media::{Frame, Kind, Role, Slot};
@@ -29,8 +29,9 @@ const REGULAR: u64 = 40;
 /// See the module.
 #[derive(Debug)]
 pub struct Mp4File {
-    /// Time 0 of the file, on the stream's timeline.
+    /// The beginning, on the stream's timeline, and in the file, ms.
     base: u64,
+    offset: u64,
     video: Track,
     audio: Track,
     /// Where the duration is, once the head of the file is written.
@@ -96,6 +97,7 @@ impl Mp4File {
     pub(super) fn begin(headers: &[Arc<Frame>], base: u64) -> Self {
         let mut file = Self {
             base,
+            offset: 0,
             video: Track::default(),
             audio: Track::default(),
             duration_at: None,
@@ -108,6 +110,16 @@ impl Mp4File {
             // Nothing is written yet, so nothing can be another one.
             let _ = file.configure(frame);
         }
+        file
+    }
+
+    /// A file with the same head goes on behind its end.
+    pub(super) fn resume(headers: &[Arc<Frame>], base: u64, end: &End) -> Self {
+        let mut file = Self::begin(headers, base);
+        file.offset = end.last;
+        file.last = end.last;
+        file.fragments = end.fragments;
+        file.duration_at = file.head().ok().map(|(_, at)| at);
         file
     }
 
@@ -139,6 +151,7 @@ impl Mp4File {
             return Err(NotFed::Split);
         }
         let time = frame.time.saturating_sub(self.base);
+        let time = time.saturating_add(self.offset);
         let key = frame.role == Role::Key;
         self.bytes = self.bytes.saturating_add(data.len());
         let sample = Sample {
@@ -226,7 +239,7 @@ impl Mp4File {
         Ok(())
     }
 
-    fn head(&self) -> Result<(Bytes, u64), NotFed> {
+    pub(super) fn head(&self) -> Result<(Bytes, u64), NotFed> {
         let unsupported = |why: &dyn std::fmt::Display| NotFed::Unsupported(why.to_string());
         let video = self.video.configuration.as_ref();
         let video = video.map(video_entry).transpose();

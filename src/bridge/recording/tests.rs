@@ -160,3 +160,124 @@ fn what_cannot_be_in_mp4_is_said() {
     assert_eq!(muxer.finish(&mut out).unwrap_or_default(), []);
     assert!(out.is_empty());
 }
+
+fn look(format: Format, file: &[u8]) -> Option<End> {
+    let read = |at: u64, into: &mut [u8]| {
+        let at = usize::try_from(at).unwrap();
+        into.copy_from_slice(&file[at..at + into.len()]);
+        Ok::<_, std::convert::Infallible>(())
+    };
+    whole(format, file.len() as u64, read).unwrap()
+}
+
+/// As a start does it with what a crash left.
+fn mended(format: Format, file: &[u8]) -> Option<(End, Vec<u8>)> {
+    let end = look(format, file)?;
+    let kept = file[..usize::try_from(end.length).unwrap()].to_vec();
+    let kept = patched(kept, &end.patches);
+    Some((end, kept))
+}
+
+#[test]
+fn a_file_that_was_cut_anywhere_is_mended_to_the_last_whole_piece() {
+    for format in [Format::Flv, Format::Mp4] {
+        let frames = programme(0);
+        let (_, out, whole) = record(format, &frames[..150]);
+        assert!(whole.len() > 5, "{format:?}");
+        for garbage in [0, 5000] {
+            for cut in (0..out.len()).step_by(509).chain([out.len()]) {
+                let mut file = out[..cut].to_vec();
+                file.resize(cut + garbage, 0);
+                let Some((end, kept)) = mended(format, &file) else {
+                    assert!(cut < whole[0], "{format:?} at {cut}");
+                    continue;
+                };
+                // Of media that was never written nobody can tell that it is none.
+                let most = if garbage == 0 { cut } else { file.len() };
+                assert!(kept.len() <= most.min(out.len()), "{format:?} at {cut}");
+                let last = whole.iter().rfind(|end| **end <= cut).copied();
+                assert!(kept.len() >= last.unwrap_or(0), "{format:?} at {cut}");
+                let again = look(format, &kept).unwrap();
+                assert_eq!(again, end, "{format:?} at {cut}");
+                if last.is_some() {
+                    assert!(!Index::of(&kept).cut, "{format:?} at {cut}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_not_touched_where_it_matters() {
+    assert_eq!(look(Format::Flv, b""), None);
+    assert_eq!(
+        look(Format::Flv, b"FLV\x01\x05\0\0\0\x04\0\0\0\0\x12"),
+        None
+    );
+    assert_eq!(look(Format::Mp4, b"\0\0\0\x08free"), None);
+    // A name in the media is not where a duration is.
+    let frames = programme(0);
+    let (_, out, _) = record(Format::Mp4, &frames[..150]);
+    let begin = out.windows(4).position(|w| w == b"mdat").unwrap();
+    let mut film = out.clone();
+    let head = film.windows(4).position(|w| w == b"mehd").unwrap();
+    film[head..head + 4].copy_from_slice(b"free");
+    film[begin + 40..begin + 44].copy_from_slice(b"mehd");
+    let (end, kept) = mended(Format::Mp4, &film).unwrap();
+    assert!(end.patches.is_empty() && kept == film);
+    // Nor is it at the end of a head that has no room for it.
+    let mut short = b"\0\0\0\x10moov\0\0\0\0mehd".to_vec();
+    assert_eq!(mended(Format::Mp4, &short).unwrap().1, short);
+    short.splice(0..0, *b"\0\0\0\x08ftyp");
+    assert_eq!(mended(Format::Mp4, &short).unwrap().1, short);
+}
+
+#[test]
+fn a_file_goes_on_where_it_ended() {
+    for format in [Format::Flv, Format::Mp4] {
+        let frames = programme(0);
+        let (mut muxer, mut out, _) = record(format, &frames);
+        let patches = muxer.finish(&mut out).unwrap();
+        let file = patched(out, &patches);
+        let (end, mut file) = mended(format, &file).unwrap();
+        let later = programme(1 << 33);
+        let (headers, rest) = split(&later);
+        let mut more = Vec::new();
+        let mut muxer = Muxer::resume(format, &headers, rest[0].time, &end, &mut more);
+        for frame in &rest {
+            muxer.feed(frame, &mut more).unwrap();
+        }
+        let patches = muxer.finish(&mut more).unwrap();
+        file.extend_from_slice(&more);
+        let file = patched(file, &patches);
+        let index = Index::of(&file);
+        assert_eq!(count(&index), (400, 750), "{format:?}");
+        assert!((15_900..16_200).contains(&index.duration), "{format:?}");
+        assert!((15_900..16_200).contains(&muxer.duration()), "{format:?}");
+        let all = (0..index.len()).filter_map(|at| index.sample(at));
+        let of = all.filter(|s| s.kind() == Kind::Video && !s.is_header());
+        let times: Vec<u32> = of.map(|s| s.time()).collect();
+        let steps = times.windows(2).map(|w| w[1] - w[0]);
+        let (least, most) = (steps.clone().min(), steps.max());
+        assert!(least > Some(0) && most < Some(200), "{least:?} {most:?}");
+        let number = b"mfhd\0\0\0\0";
+        let last = file.windows(number.len()).rposition(|w| w == number);
+        if let (Some(at), Format::Mp4) = (last, format) {
+            let number = u32::from_be_bytes(file[at + 8..at + 12].try_into().unwrap());
+            assert!(number > end.fragments, "they are counted on");
+        }
+    }
+}
+
+#[test]
+fn a_head_tells_whether_a_file_can_go_on() {
+    let (headers, _) = split(&programme(0));
+    let (head, duration) = mp4_head(&headers).unwrap();
+    let (_, out, _) = record(Format::Mp4, &programme(0));
+    assert!(out.starts_with(&head), "it is written as it is told");
+    assert!(duration.offset + 4 <= head.len() as u64);
+    let video = |f: &&Arc<Frame>| f.role == Role::Header(Slot::VideoSequence(0));
+    let alone: Vec<_> = headers.iter().filter(video).map(Arc::clone).collect();
+    assert_ne!(mp4_head(&alone).unwrap().0, head);
+    assert_eq!(mp4_head(&[]), None);
+}
