@@ -9,6 +9,9 @@
     reason = "a test may panic outside its test functions too"
 )]
 
+#[path = "remote/stalled.rs"]
+mod stalled;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
