@@ -2,7 +2,7 @@
 //! and which encoders log in instead.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,6 +14,7 @@ use super::files::Stamp;
 use super::stream_keys::{StreamKey, StreamKeys, Verifier};
 use crate::limits::{LOGIN_MEMORY, MAX_LOGIN_SITES};
 use crate::media::StreamName;
+use crate::telemetry::logging::limited;
 
 /// The keys that hold now.
 pub(super) struct Keys {
@@ -56,6 +57,15 @@ impl HeldKey {
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.0.revoked.load(Ordering::Acquire)
+    }
+
+    /// Says that who published by it is ended for that.
+    pub fn log_revoked(stream: &StreamName, peer: SocketAddr) {
+        limited("key-revoked", Instant::now(), || {
+            tracing::warn!(
+                %stream, %peer, code = "key-revoked", "the publisher's stream key was revoked"
+            );
+        });
     }
 }
 

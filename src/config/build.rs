@@ -44,10 +44,10 @@ impl<'a> Build<'a> {
         let mut listen = file.listen;
         let ways = listen.take_ways();
         self.listen(listen, &mut settings.listen);
-        self.ways(ways, &mut settings);
         self.tls(file.tls, &mut settings);
         #[cfg(feature = "publish")]
         self.publish(file.publish, &mut settings);
+        self.ways(ways, &mut settings);
         if let Some(list) = file.play.networks {
             settings.play.networks = self.networks("play.networks", &list);
         }

@@ -127,7 +127,11 @@ impl fmt::Display for Way {
         if self.wait_for_metadata {
             f.write_str(" (or as it says)")?;
         }
-        write!(f, " from {}", self.networks)?;
+        if self.networks.is_empty() {
+            f.write_str(" by stream key")?;
+        } else {
+            write!(f, " from {}", self.networks)?;
+        }
         if let Some(source) = self.source {
             write!(f, " ({source})")?;
         }
@@ -239,11 +243,16 @@ impl Build<'_> {
             }
             None => networks = Networks::loopback(),
         }
-        if networks.is_empty() {
-            return Err(wrong(
-                "nobody may publish there; write networks = [\"10.0.0.0/8\"], or remove the table"
-                    .into(),
-            ));
+        let by_key = kind == WayKind::Rtsp && settings.publish.keys.is_some();
+        if networks.is_empty() && !by_key {
+            let and = if kind == WayKind::Rtsp {
+                ", give it stream keys (publish.keys)"
+            } else {
+                ""
+            };
+            return Err(wrong(format!(
+                "nobody may publish there; write networks = [\"10.0.0.0/8\"]{and}, or remove the table"
+            )));
         }
         Ok(Way {
             kind,
@@ -458,6 +467,10 @@ mod tests {
             (
                 flv("address = \"[::]:1\"\nnetworks = []"),
                 "nobody may publish",
+            ),
+            (
+                "[[listen.rtsp]]\naddress = \"[::]:1\"\nnetworks = []\n".to_owned(),
+                "give it stream keys (publish.keys)",
             ),
             (
                 flv("address = \"[::]:1\"\nsource = \"::1\""),

@@ -218,8 +218,12 @@ impl Running {
             self.listen(stack, listener, bound);
         }
         for way in ways {
-            self.ways
-                .serve(way, &self.door, &self.parts.hub, &mut self.tasks)?;
+            self.ways.serve(
+                way,
+                &self.door,
+                (&self.parts.hub, &self.parts.policy),
+                &mut self.tasks,
+            )?;
         }
         self.note_port();
         self.work.spawn(Arc::clone(&self.recorder).run());
@@ -505,8 +509,12 @@ impl Running {
                     .for_each(|change| change.effect = Effect::Passed),
             }
         }
-        self.ways
-            .exchange(ways, &self.door, &self.parts.hub, &mut self.tasks);
+        self.ways.exchange(
+            ways,
+            &self.door,
+            (&self.parts.hub, &self.parts.policy),
+            &mut self.tasks,
+        );
         // What waits for the restart differs until then, and is told at each reload.
         new.log.format = self.settings.log.format;
         new.listen.control = self.settings.listen.control.clone();

@@ -203,12 +203,12 @@ impl Connection {
     /// The first tag: only now its stream is taken.
     fn begin(&mut self, first: &Tag) -> Result<(), (&'static str, End)> {
         let name = name(&self.route, self.who.peer, first).map_err(|(text, error)| {
-            bad_name(self.who, &text, error);
+            bad_name(self.who, (&text, false), error);
             ("bad-name", End::Cut)
         })?;
         let metrics = Arc::clone(self.shard.metrics());
         let bell = Arc::clone(&self.bell);
-        let begun = Publishing::begin(&self.hub, &metrics, &name, self.who, bell);
+        let begun = Publishing::begin(&self.hub, &metrics, &name, (self.who, None), bell);
         let publishing = begun.map_err(|code| (code, End::Cut))?;
         self.admitted.login_done();
         self.registered

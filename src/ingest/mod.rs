@@ -1,7 +1,7 @@
 //! Ways in beside RTMP: bare FLV over TCP, MPEG-TS over TCP and UDP, RTSP. Compiled out of a mirror.
 //!
-//! None of them has a login: who may send is a matter of networks ([`Route::networks`]), and a name is
-//! taken from another source by the same rules as over RTMP. A connection, or a source of datagrams, has
+//! None of them has a login: who may send is a matter of networks ([`Route::networks`]), or over RTSP of a
+//! stream key, and a name is taken from another source by the same rules as over RTMP. A connection, or a source of datagrams, has
 //! a machine that makes FLV tags of its bytes (`source`), and publishes one stream of them.
 
 mod connection;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use udp::{DatagramError, Datagrams, Interface};
 
-use crate::auth::{Applications, Networks};
+use crate::auth::{Applications, Networks, Policy};
 use crate::media::StreamName;
 use crate::net::{Incoming, Shard};
 use crate::relay::Hub;
@@ -112,14 +112,14 @@ impl Routing {
 
 /// Serves one connection until it ends.
 pub fn serve(
-    hub: Arc<Hub>,
+    (hub, policy): (Arc<Hub>, Arc<Policy>),
     route: Arc<Route>,
     shard: Rc<Shard>,
     incoming: Incoming,
 ) -> Pin<Box<dyn Future<Output = ()>>> {
     match route.form {
         Form::LiveFlv | Form::Ts => Box::pin(connection::serve(hub, route, shard, incoming)),
-        Form::Rtsp => Box::pin(rtsp::serve(hub, route, shard, incoming)),
+        Form::Rtsp => Box::pin(rtsp::serve((hub, policy), route, shard, incoming)),
     }
 }
 

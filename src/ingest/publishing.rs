@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::is_key;
+use crate::auth::{KeyGrant, is_key, masked_refused};
 use crate::bridge::{self, InspectError};
 use crate::flv::{SCRIPT, Tag};
 use crate::media::{NameError, StreamName};
@@ -45,12 +45,12 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// Takes the stream, or says in the log why not; the reason's code then.
+    /// Takes the stream, by a stream key if it has one, or says in the log why not; the reason's code then.
     pub(super) fn begin(
         hub: &Arc<Hub>,
         metrics: &Arc<Metrics>,
         name: &StreamName,
-        who: Who,
+        (who, key): (Who, Option<&KeyGrant>),
         displaced: Arc<dyn Wake>,
     ) -> Result<Self, &'static str> {
         let now = Instant::now();
@@ -61,13 +61,14 @@ impl Publishing {
             repeated("bad-name", peer.ip(), now, || {
                 tracing::warn!(
                     %peer, protocol, code = "bad-name",
-                    "publish refused: a stream key is no name, and is taken over RTMP alone"
+                    "publish refused: a stream key is no name, and is taken over RTMP and RTSP alone"
                 );
             });
             return Err("bad-name");
         }
+        let user = key.map(|key| format!("key:{}", key.label));
         let claim = Claim {
-            identity: None,
+            identity: user.clone(),
             source: format!("{protocol} {peer}"),
             displaced,
             id: random_number(),
@@ -77,7 +78,10 @@ impl Publishing {
             Ok(publisher) => {
                 metrics.publishers.inc();
                 limited("publishing", now, || {
-                    tracing::info!(stream = %name, %peer, protocol, "publishing");
+                    tracing::info!(
+                        stream = %name, %peer, protocol,
+                        user = %Escaped(user.as_deref().unwrap_or("-")), "publishing"
+                    );
                 });
                 Ok(Self {
                     publisher,
@@ -184,12 +188,13 @@ pub(super) fn not_listed(who: Who, local: &dyn std::fmt::Display) {
     });
 }
 
-/// Says that a source has no name that can be used.
-pub(super) fn bad_name(who: Who, name: &str, error: NameError) {
+/// Says that a source has no name that can be used. `keys` says that names may be stream keys.
+pub(super) fn bad_name(who: Who, (name, keys): (&str, bool), error: NameError) {
+    let name = masked_refused(name, keys);
     repeated("bad-name", who.peer.ip(), Instant::now(), || {
         tracing::warn!(
             peer = %who.peer, protocol = who.protocol.label(), code = "bad-name",
-            name = %Escaped(name), "publish refused: {error}"
+            name = %Escaped(&name), "publish refused: {error}"
         );
     });
 }

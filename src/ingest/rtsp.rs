@@ -15,17 +15,19 @@ use tokio::time::sleep_until;
 
 use super::Route;
 use super::publishing::{End, Publishing, Who, bad_name, left_out, not_listed};
+use crate::auth::{Grant, HeldKey, Identity, KeyGrant, Policy, is_key};
 use crate::flv::{ReaderLimits, Tag};
 use crate::limits::{Limits, MAX_RTSP_TRACKS, READ_BUFFER, READ_TURN};
 use crate::media::{NameError, StreamName};
 use crate::net::{
     Admitted, Bell, Incoming, Outlet, OutletEvent, Registered, Shard, Wish, canonical,
 };
-use crate::relay::Hub;
+use crate::relay::{Hub, Wake};
 use crate::rtsp::{Figures, Output, Server};
 use crate::system::random;
 use crate::telemetry::logging::{Escaped, limited};
 use crate::telemetry::metrics::Protocol;
+use crate::telemetry::repeats::repeated;
 
 /// How long the last words to a peer may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -44,6 +46,7 @@ struct Pair {
 
 struct Connection {
     hub: Arc<Hub>,
+    policy: Arc<Policy>,
     route: Arc<Route>,
     shard: Rc<Shard>,
     limits: Arc<Limits>,
@@ -58,6 +61,8 @@ struct Connection {
     pairs: Vec<Pair>,
     name: Option<StreamName>,
     publishing: Option<Publishing>,
+    /// What it publishes by, when that is not its address.
+    key: Option<HeldKey>,
     /// When its last media came, or when it was accepted.
     heard: Instant,
 }
@@ -65,13 +70,19 @@ struct Connection {
 type Over = (&'static str, End);
 
 /// Serves one connection until it ends, and counts how it ended.
-pub(super) async fn serve(hub: Arc<Hub>, route: Arc<Route>, shard: Rc<Shard>, incoming: Incoming) {
+pub(super) async fn serve(
+    (hub, policy): (Arc<Hub>, Arc<Policy>),
+    route: Arc<Route>,
+    shard: Rc<Shard>,
+    incoming: Incoming,
+) {
     let limits = shard.limits();
     let outlet = Outlet::new(incoming.socket, &shard, Protocol::Rtsp);
     // A session's number keeps nobody out: media count only on its own connection, or from its peer.
     let session = random().map_or(1, u64::from_be_bytes);
     let mut connection = Connection {
         hub,
+        policy,
         route,
         registered: outlet.register(incoming.peer),
         machine: Server::new(ReaderLimits::from(&*limits), session, incoming.at),
@@ -88,6 +99,7 @@ pub(super) async fn serve(hub: Arc<Hub>, route: Arc<Route>, shard: Rc<Shard>, in
         pairs: Vec::new(),
         name: None,
         publishing: None,
+        key: None,
         heard: incoming.at,
         shard,
     };
@@ -111,13 +123,7 @@ impl Connection {
                     OutletEvent::Wished(Wish::Kick) => Err(("kicked", End::Clean)),
                     _ => Ok(()),
                 },
-                () = poll_fn(|cx| bell.poll_rung(cx)) => {
-                    if self.publishing.as_ref().is_some_and(Publishing::is_displaced) {
-                        Err(("displaced", End::Displaced))
-                    } else {
-                        Ok(())
-                    }
-                }
+                () = poll_fn(|cx| bell.poll_rung(cx)) => self.rung(),
                 ready = poll_fn(|cx| outlet.poll_readable(cx)), if outlet.has_room() => {
                     match ready {
                         Ok(()) => self.read().await,
@@ -153,6 +159,21 @@ impl Connection {
             self.limits.idle_timeout
         };
         self.heard.checked_add(patience).unwrap_or(self.heard)
+    }
+
+    /// Perhaps another publisher took the stream, or the key was revoked.
+    fn rung(&self) -> Result<(), Over> {
+        let Some(publishing) = &self.publishing else {
+            return Ok(());
+        };
+        if publishing.is_displaced() {
+            return Err(("displaced", End::Displaced));
+        }
+        if self.key.as_ref().is_some_and(HeldKey::is_revoked) {
+            HeldKey::log_revoked(publishing.name(), self.who.peer);
+            return Err(("key-revoked", End::Clean));
+        }
+        Ok(())
     }
 
     /// Reads at most one turn.
@@ -271,14 +292,19 @@ impl Connection {
     /// Whether it may publish what it announces: `APP/STREAM`, or a stream of the listener's
     /// application. The status of the refusal.
     fn announced(&mut self, path: &str) -> Result<(), u16> {
-        if !self.route.admits(self.who.peer.ip()) {
+        let (name, key) = if is_key(path) {
+            let (name, key) = self.by_key(path)?;
+            (name, Some(key))
+        } else if self.route.admits(self.who.peer.ip()) {
+            let name = self.named(path).map_err(|error| {
+                bad_name(self.who, (path, self.policy.has_keys()), error);
+                404u16
+            })?;
+            (name, None)
+        } else {
             not_listed(self.who, &self.local);
             return Err(403);
-        }
-        let name = self.named(path).map_err(|error| {
-            bad_name(self.who, path, error);
-            404u16
-        })?;
+        };
         let metrics = Arc::clone(self.shard.metrics());
         // Another description on the same connection is another beginning.
         if let Some(before) = self.publishing.take() {
@@ -286,8 +312,13 @@ impl Connection {
             before.end(End::Clean);
         }
         let bell = Arc::clone(&self.bell);
-        match Publishing::begin(&self.hub, &metrics, &name, self.who, bell) {
+        self.key = None;
+        match Publishing::begin(&self.hub, &metrics, &name, (self.who, key.as_ref()), bell) {
             Ok(publishing) => {
+                self.key = key.map(|key| {
+                    let bell = Arc::clone(&self.bell);
+                    self.policy.hold(&key, Box::new(move || bell.wake()))
+                });
                 self.admitted.login_done();
                 self.registered.publishes(0, &name, "RTSP");
                 self.publishing = Some(publishing);
@@ -300,13 +331,42 @@ impl Connection {
         }
     }
 
+    /// What a path with a stream key in it publishes. A key that is none has its line in the log.
+    fn by_key(&self, path: &str) -> Result<(StreamName, KeyGrant), u16> {
+        let (ip, now) = (self.who.peer.ip(), Instant::now());
+        let asked = self.parts(path);
+        match self.policy.grant(&Identity::Nobody, asked, ip, now) {
+            Ok(Grant::Key { key, stream }) => Ok((stream, key)),
+            // It never becomes a name.
+            Ok(Grant::Named) => Err(403),
+            Err(_) => {
+                if !self.policy.has_keys() {
+                    repeated("no-key", ip, now, || {
+                        tracing::warn!(
+                            peer = %self.who.peer, protocol = "rtsp", code = "no-key",
+                            "publish refused: it came with a stream key, and there are none here \
+                             (publish.keys)"
+                        );
+                    });
+                }
+                Err(403)
+            }
+        }
+    }
+
     fn named(&self, path: &str) -> Result<StreamName, NameError> {
+        let (app, name) = self.parts(path);
+        StreamName::new(app, name)
+    }
+
+    /// The application of a path, and what is behind it.
+    fn parts<'a>(&'a self, path: &'a str) -> (&'a str, &'a str) {
         if let Some((app, name)) = path.split_once('/')
             && let Some(app) = self.route.applications.resolve(app)
         {
-            return StreamName::new(app, name);
+            return (&**app, name);
         }
-        StreamName::new(&self.route.app, path)
+        (&*self.route.app, path)
     }
 
     /// Two ports beside each other, the first of them even.

@@ -328,14 +328,14 @@ impl Listener {
         if current.publishing.is_none() && now >= current.ask {
             current.ask = now.checked_add(ASK_AGAIN).unwrap_or(now);
             let name = name(&self.route, current.who.peer, &tag).map_err(|(text, error)| {
-                bad_name(current.who, &text, error);
+                bad_name(current.who, (&text, false), error);
                 ("bad-name", End::Cut)
             })?;
             let metrics = self.shard.metrics();
             let displaced = Arc::clone(&current.displaced);
             // It may be another one's for now: the source keeps sending, and asks again.
             if let Ok(publishing) =
-                Publishing::begin(&self.hub, metrics, &name, current.who, displaced)
+                Publishing::begin(&self.hub, metrics, &name, (current.who, None), displaced)
             {
                 let encoder = self.route.form.encoder();
                 let kicked = Arc::clone(&current.kicked);

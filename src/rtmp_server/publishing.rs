@@ -147,12 +147,7 @@ impl Connection {
         let revoked = |p: &Publishing| p.key.as_ref().is_some_and(HeldKey::is_revoked);
         while let Some(at) = self.publishing.iter().position(revoked) {
             let gone = self.take_publishing(at);
-            limited("key-revoked", Instant::now(), || {
-                tracing::warn!(
-                    stream = %gone.publisher.stream().name(), peer = %self.peer,
-                    code = "key-revoked", "the publisher's stream key was revoked"
-                );
-            });
+            HeldKey::log_revoked(gone.publisher.stream().name(), self.peer);
             let why = "The stream key is not good any more.";
             self.machine
                 .end_publish(gone.id, code::PUBLISH_BAD_NAME, why);

@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use crate::daemon::{Server, binary, master_keys, mirror_binary, mirror_keys, secret, users};
 use crate::media::programme;
 use crate::programs::{publish, watch, watched};
-use crate::world::{World, get, wait_for, wait_port};
+use crate::ways::send;
+use crate::world::{World, free_ports, get, wait_for, wait_port};
 
 /// Runs `crtmpserver key`; what it wrote.
 fn key(file: &Path, words: &[&str]) -> String {
@@ -215,5 +216,55 @@ pub(crate) fn keys_and_logins_live_beside_each_other(world: &World) {
     for server in [&master, &mirror] {
         let all = everything(server);
         assert!(!all.contains(part(&right)), "a key in\n{all}");
+    }
+}
+
+/// An encoder without RTMP has no login, and needs no network when it has a key.
+pub(crate) fn a_key_publishes_over_rtsp(world: &World) {
+    let (file, first) = keys_file(world);
+    let second = add(&file, "truck");
+    let [port] = free_ports();
+    let listener = format!("[[listen.rtsp]]\naddress = \"127.0.0.1:{port}\"\nnetworks = []\n");
+    let server = Server::start(
+        world,
+        "standalone",
+        &format!("{listener}[publish]\nkeys = {file:?}\n"),
+    );
+    let send = |name: &str, path: &str| {
+        let form = ["-f", "rtsp", "-rtsp_transport", "tcp"];
+        let url = format!("rtsp://127.0.0.1:{port}/{path}");
+        send(world, name, &programme(), &form, &url)
+    };
+    let wrong = format!("sk_{}", "abcdefghij".repeat(2));
+    let slip = first.replace("sk_", "");
+    let elsewhere = format!("nowhere/{first}");
+    for path in [
+        "live/event",
+        &format!("live/{wrong}"),
+        &format!("live/{slip}"),
+        &elsewhere,
+    ] {
+        let mut refused = send("refused", path);
+        assert!(!refused.wait(Duration::from_secs(60)).success(), "{path}");
+        assert!(
+            refused.stderr().contains("403"),
+            "{path}: {}",
+            refused.stderr()
+        );
+    }
+    let mut encoder = send("encoder", &format!("live/{second}"));
+    server.wait_live("live/event");
+    let viewer = watch(world, "viewer", &server.rtmp_url("live/event"));
+    watched(&viewer, 40);
+    let all = everything(&server);
+    assert!(all.contains("user=key:truck"), "{all}");
+    key(&file, &["revoke", "truck"]);
+    assert!(!encoder.wait(Duration::from_secs(30)).success());
+    wait_for("the reason", || {
+        server.process.said().contains("key-revoked").then_some(())
+    });
+    let all = everything(&server);
+    for secret in [&first, &second, &wrong] {
+        assert!(!all.contains(part(secret)), "a key in\n{all}");
     }
 }

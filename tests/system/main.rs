@@ -142,6 +142,11 @@ const TESTS: &[Test] = &[
         keys::keys_and_logins_live_beside_each_other,
     ),
     (
+        "keys::a_key_publishes_over_rtsp",
+        &[FFMPEG],
+        keys::a_key_publishes_over_rtsp,
+    ),
+    (
         "login::without_users_and_networks_nobody_publishes",
         &[FFMPEG],
         login::without_users_and_networks_nobody_publishes,

@@ -18,7 +18,7 @@ fn server(world: &World, tables: &str) -> Server {
 }
 
 /// ffmpeg sends a file's packets as they are, in real time, in a loop.
-fn send(world: &World, name: &str, file: &Path, form: &[&str], url: &str) -> Process {
+pub(crate) fn send(world: &World, name: &str, file: &Path, form: &[&str], url: &str) -> Process {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-hide_banner", "-loglevel", "verbose", "-re"])

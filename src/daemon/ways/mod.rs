@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::StartError;
 use super::activation::ActivationError;
 use super::table::Service;
+use crate::auth::Policy;
 use crate::config::{Problem, Settings, Way, WayInterface, WayKind};
 use crate::ingest::{self, Datagrams, Form, Interface, Route, Routing};
 use crate::net::{BindError, Bound, Door, Listener};
@@ -177,7 +178,7 @@ impl Ways {
         &mut self,
         (way, socket): (Way, Socket),
         door: &Door,
-        hub: &Arc<Hub>,
+        (hub, policy): (&Arc<Hub>, &Arc<Policy>),
         tasks: &mut JoinSet<io::Result<()>>,
     ) -> io::Result<()> {
         let routing = Routing::new(route(&way));
@@ -186,7 +187,8 @@ impl Ways {
             let _ = closed.await;
         };
         let address = socket.address();
-        let (hub, of_task) = (Arc::clone(hub), Arc::clone(&routing));
+        let (hub, policy) = (Arc::clone(hub), Arc::clone(policy));
+        let of_task = Arc::clone(&routing);
         let bound = match socket {
             Socket::Tcp(listener) => {
                 let bound = listener.bound()?;
@@ -195,7 +197,8 @@ impl Ways {
                     protocol,
                     listener,
                     move |shard, incoming| {
-                        ingest::serve(Arc::clone(&hub), of_task.route(), shard, incoming)
+                        let inside = (Arc::clone(&hub), Arc::clone(&policy));
+                        ingest::serve(inside, of_task.route(), shard, incoming)
                     },
                     closed,
                 ));
@@ -259,7 +262,7 @@ impl Ways {
         &mut self,
         exchange: Exchange,
         door: &Door,
-        hub: &Arc<Hub>,
+        inside: (&Arc<Hub>, &Arc<Policy>),
         tasks: &mut JoinSet<io::Result<()>>,
     ) {
         let before = std::mem::take(&mut self.open);
@@ -278,7 +281,7 @@ impl Ways {
         }
         for way in exchange.opened {
             let place = way.0.place();
-            if let Err(error) = self.serve(way, door, hub, tasks) {
+            if let Err(error) = self.serve(way, door, inside, tasks) {
                 tracing::error!(
                     code = "reload",
                     listener = place,

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::StartError;
 use super::activation::ActivationError;
 use super::table::Service;
+use crate::auth::Policy;
 use crate::config::{Problem, Settings, Way};
 use crate::net::{Bound, Door, Listener};
 use crate::relay::Hub;
@@ -61,7 +62,7 @@ impl Ways {
         &mut self,
         (_, socket): (Way, Socket),
         _: &Door,
-        _: &Arc<Hub>,
+        _: (&Arc<Hub>, &Arc<Policy>),
         _: &mut JoinSet<io::Result<()>>,
     ) -> io::Result<()> {
         match socket {}
@@ -75,7 +76,7 @@ impl Ways {
         &mut self,
         _: Exchange,
         _: &Door,
-        _: &Arc<Hub>,
+        _: (&Arc<Hub>, &Arc<Policy>),
         _: &mut JoinSet<io::Result<()>>,
     ) {
     }
