@@ -34,6 +34,7 @@ use self::rule::Plan;
 pub use self::rule::{RecordConfig, Wish};
 use self::work::Work;
 use crate::limits::MAX_RECORDINGS;
+use crate::media::StreamName;
 use crate::relay::{self, Hub, Stream, Wake};
 use crate::system::wall_ms;
 use crate::telemetry::health::Health;
@@ -304,7 +305,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`RecordError::None`].
-    pub fn stop(&self, stream: &crate::media::StreamName) -> Result<usize, RecordError> {
+    pub fn stop(&self, stream: &StreamName) -> Result<usize, RecordError> {
         let running = self.registry().recordings.clone();
         let of_it = running
             .iter()
@@ -314,6 +315,17 @@ impl Recorder {
             return Err(RecordError::None);
         }
         Ok(stopped)
+    }
+
+    /// Ends the recording with this number, unless it is the configuration's. Gives its stream.
+    ///
+    /// # Errors
+    /// [`RecordError::None`].
+    pub fn stop_one(&self, id: u64) -> Result<StreamName, RecordError> {
+        let found = self.find(|recording| recording.id == id && recording.why != Why::Rule);
+        let recording = found.ok_or(RecordError::None)?;
+        recording.stop();
+        Ok(recording.stream.name().clone())
     }
 
     /// What is recorded, by number.

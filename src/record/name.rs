@@ -50,6 +50,17 @@ impl NamePattern {
         Self(vec![Piece::Stream])
     }
 
+    /// Just this path within the folder, without an extension.
+    ///
+    /// # Errors
+    /// It has other characters than letters, digits and `._~-` in parts that do not begin with a dot.
+    pub fn just(path: &str) -> Result<Self, String> {
+        check_name(path).map_err(|_| {
+            format!("{path:?} is no name of a file: write letters, digits and . _ ~ - only, / between folders")
+        })?;
+        Ok(Self(vec![Piece::Text(path.to_owned())]))
+    }
+
     /// The path within the folder, without its extension: parts of letters, digits and `._~-` and what
     /// the pattern says, none empty and none beginning with a dot. `wall_ms` is Unix time.
     #[must_use]
