@@ -291,8 +291,20 @@ pub const LOGIN_FAILURE_MEMORY: Duration = Duration::from_secs(600);
 pub const MAX_AGENT: usize = 64;
 /// The path of the control socket, bytes: what the system's address has room for (unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
-/// One request on the control socket, bytes: a verb and a stream's name.
-pub const MAX_CONTROL_REQUEST: usize = 4 * 1024;
+/// One request on the control socket, bytes: a verb and a stream's name, or a line of the command line, each
+/// of whose bytes may be two in JSON.
+pub const MAX_CONTROL_REQUEST: usize = 17 * 1024;
+/// A line of the command line, bytes, as it always was.
+pub const MAX_VERB_LINE: usize = 8191;
+/// Keys of such a line.
+pub const MAX_VERB_FIELDS: usize = 64;
+/// Connections to the command line over TCP; one more is told so and closed.
+pub const MAX_VERB_CLIENTS: usize = 16;
+/// A connection to the command line that says nothing, or takes no answer, for this long is closed:
+/// people type there.
+pub const VERB_PATIENCE: Duration = Duration::from_secs(600);
+/// Connections, or streams, that one answer of the command line lists.
+pub const MAX_VERB_ROWS: usize = 5000;
 /// Connections to the control socket at once; one more is told so and closed.
 pub const MAX_CONTROL_CLIENTS: usize = 16;
 /// How long a connection to the control socket may take for its next request, or for taking its

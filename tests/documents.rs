@@ -280,3 +280,18 @@ fn the_metrics_are_those_of_the_program() {
     documented.sort_unstable();
     assert_eq!(given, documented);
 }
+
+#[test]
+fn the_verbs_are_those_of_the_program() {
+    let text = read("docs/verbs.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut documented: Vec<&str> = rows
+        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    let verbs = crtmpserver::control::verbs::VERBS;
+    let mut given: Vec<&str> = verbs.iter().map(|(name, _)| *name).collect();
+    given.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(given, documented);
+}

@@ -11,6 +11,8 @@
 
 #[path = "remote/stalled.rs"]
 mod stalled;
+#[path = "remote/verbs.rs"]
+mod verbs;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -60,13 +62,53 @@ struct Server {
 impl Server {
     /// Starts one; `keys` follow `[listen]`.
     fn start(dir: &Path, name: &str, rtmp: u16, keys: &str) -> Self {
+        Self::start_with(dir, name, rtmp, "", keys)
+    }
+
+    /// The same with more lines of `[listen]`.
+    fn start_with(dir: &Path, name: &str, rtmp: u16, listen: &str, keys: &str) -> Self {
         let server = Self {
-            _process: launch(dir, name, rtmp, keys),
+            _process: launch(dir, name, rtmp, listen, keys),
             dir: dir.to_owned(),
             name: name.to_owned(),
         };
         server.until("it answers", |answer| answer["ok"] == true);
         server
+    }
+
+    /// What a verb came to.
+    fn verb(&self, words: &[&str]) -> Value {
+        let socket = self.dir.join(format!("{}.sock", self.name));
+        let mut program = program();
+        program.args(["ctl", "--json", "--socket"]);
+        program.arg(socket).args(words);
+        let output = program.stdout(Stdio::piped()).output().unwrap();
+        let done: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let good = done["status"] == "SUCCESS";
+        let code = output.status.code();
+        assert_eq!(code, Some(i32::from(!good)), "{words:?}: {done}");
+        done
+    }
+
+    /// What one came to that is done.
+    fn done(&self, words: &[&str]) -> Value {
+        let done = self.verb(words);
+        assert_eq!(done["status"], "SUCCESS", "{words:?}: {done}");
+        done
+    }
+
+    /// Waits until `ctl streams` says what is wanted.
+    fn until_streams(&self, what: &str, right: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let (_, streams) = self.ask(&["streams"]);
+            if right(&streams) {
+                return;
+            }
+            let log = self.log();
+            assert!(begun.elapsed() < PATIENCE, "{what}: {streams}\n{log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn ask(&self, words: &[&str]) -> (Option<i32>, String) {
@@ -122,19 +164,24 @@ fn one<'a>(answer: &'a Value, stream: &str) -> &'a Value {
     row.unwrap_or(&Value::Null)
 }
 
-fn launch(dir: &Path, name: &str, rtmp: u16, keys: &str) -> Running {
+fn launch(dir: &Path, name: &str, rtmp: u16, listen: &str, keys: &str) -> Running {
     let file = dir.join(format!("{name}.toml"));
     let text = format!(
-        "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"{name}.sock\"\n[log]\nlevel = \"debug\"\n{keys}"
+        "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"{name}.sock\"\n{listen}\n[log]\nlevel = \"debug\"\n{keys}"
     );
     fs::write(&file, text).unwrap();
+    spawn(dir, name, &file, &[])
+}
+
+fn spawn(dir: &Path, name: &str, file: &Path, more: &[&str]) -> Running {
     let log = File::options()
         .create(true)
         .append(true)
         .open(dir.join(format!("{name}.log")));
     let child = program()
-        .arg(&file)
+        .arg(file)
         .arg("--allow-root")
+        .args(more)
         .stderr(log.unwrap())
         .spawn()
         .unwrap();

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::asking::{AskingArgs, EX_NOT_WELL, Failure, json_line};
 use super::recordings::{self, RecordArgs};
-use super::{drain, output, remotes, status, tables};
+use super::{drain, output, remotes, status, tables, verbs};
 use crate::config::Span;
 use crate::control::Unreachable;
 use crate::control::model::Answer;
@@ -17,6 +17,9 @@ use crate::control::protocol::{REFUSED, Request};
 
 /// What to ask.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The verbs of crtmpserver's command line are commands, too: crtmpserver ctl pullStream uri=rtmp://HOST/live/event (docs/verbs.md)"
+)]
 pub(super) struct CtlArgs {
     #[command(flatten)]
     asking: AskingArgs,
@@ -74,10 +77,20 @@ enum Verb {
     Health,
     /// The version of the server that runs
     Version,
+    /// A verb of crtmpserver's command line, such as pullStream, with key=value for each of its keys
+    #[command(external_subcommand)]
+    Line(Vec<String>),
 }
 
 pub(super) fn run(args: &CtlArgs) -> ExitCode {
     let json = args.asking.json;
+    match &args.verb {
+        Verb::Line(words) => return verbs::run(&args.asking, words),
+        Verb::Record(record) if record.is_line() => {
+            return verbs::run(&args.asking, &record.line());
+        }
+        _ => {}
+    }
     if matches!(args.verb, Verb::Status) {
         return status::once(&args.asking, false);
     }
@@ -134,7 +147,8 @@ fn ask(args: &CtlArgs) -> Result<Answer, Failure> {
         Verb::Recordings => asking.ask(&Request::new("recordings")),
         Verb::Record(record) => asking.ask(&record.request()),
         Verb::Health => asking.ask(&Request::new("health")),
-        Verb::Version => asking.ask(&Request::new("version")),
+        // Lines of the command line have a module of their own.
+        Verb::Version | Verb::Line(_) => asking.ask(&Request::new("version")),
     }
 }
 
@@ -206,7 +220,7 @@ fn lines(verb: &Verb, answer: &Answer) -> Vec<String> {
             recordings::table(answer.recordings.as_deref().unwrap_or_default(), now)
         }
         Verb::Health => answer.health.iter().flat_map(tables::health).collect(),
-        Verb::Version => {
+        Verb::Version | Verb::Line(_) => {
             let program = answer.program.clone().unwrap_or_default();
             let publish = if program.publish {
                 ""

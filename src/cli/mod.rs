@@ -22,6 +22,7 @@ mod secret;
 mod status;
 mod stress;
 mod tables;
+mod verbs;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -29,9 +29,24 @@ pub(super) struct RecordArgs {
     /// A new file after so much, such as 1GiB (record.size)
     #[arg(long)]
     size: Option<Size>,
+    /// The verb of the same name has words of the form key=value.
+    #[arg(hide = true)]
+    more: Vec<String>,
 }
 
 impl RecordArgs {
+    /// Whether the verb `record` is meant, with its keys: no stream has a name with `=`.
+    pub(super) fn is_line(&self) -> bool {
+        self.stream.contains('=') || !self.more.is_empty()
+    }
+
+    /// The words of the verb.
+    pub(super) fn line(&self) -> Vec<String> {
+        let words = ["record", &self.stream].into_iter();
+        let words = words.chain(self.more.iter().map(String::as_str));
+        words.map(str::to_owned).collect()
+    }
+
     pub(super) fn request(&self) -> Request {
         let mut request = Request::new("record");
         request.stream = Some(self.stream.clone());

@@ -82,6 +82,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
                 rtmps: _,
                 https: _,
                 control: _,
+                cli: _,
             },
         ways: _,
         tls: Tls {
@@ -245,6 +246,7 @@ pub const KEYS: &[Key] = &[
             ControlAt::Path(path) => path.display().to_string(),
         }
     }),
+    key("listen.cli", Effect::Restart, |s| list(&s.listen.cli)),
     key("listen.liveflv", Effect::Listener, |s| {
         ways(s, &[WayKind::LiveFlv])
     }),

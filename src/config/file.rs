@@ -49,6 +49,7 @@ pub(super) struct Listen {
     pub(super) rtmps: Option<List>,
     pub(super) https: Option<List>,
     pub(super) control: Option<PathBuf>,
+    pub(super) cli: Option<List>,
     pub(super) liveflv: Vec<Way>,
     pub(super) ts: Vec<Way>,
     pub(super) rtsp: Vec<Way>,

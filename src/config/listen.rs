@@ -39,13 +39,26 @@ impl Build<'_> {
             Some(path) if path.as_os_str().is_empty() => ControlAt::Off,
             Some(path) => self.control(&path),
         };
+        if let Some(list) = file.cli {
+            listen.cli = self.addresses("listen.cli", &list);
+            if let Some(open) = listen.cli.iter().find(|a| !a.ip().is_loopback()) {
+                let why = format!(
+                    "{open} is not of this machine alone, and whoever reaches the command line may do everything; write \"127.0.0.1:1112\" or \"[::1]:1112\""
+                );
+                self.wrong("listen.cli", why);
+            }
+        }
         let lists = [
             ("listen.rtmp", &listen.rtmp),
             ("listen.http", &listen.http),
             ("listen.rtmps", &listen.rtmps),
             ("listen.https", &listen.https),
+            ("listen.cli", &listen.cli),
         ];
-        if lists.iter().all(|(_, list)| list.is_empty()) {
+        if lists
+            .iter()
+            .all(|(key, list)| list.is_empty() || *key == "listen.cli")
+        {
             self.wrong(
                 "listen",
                 "nothing to listen on; write rtmp = [\"[::]:1935\"] or http = [\"[::]:8080\"]",

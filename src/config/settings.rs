@@ -175,6 +175,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// `status` and `ctl`
     pub control: ControlAt,
+    /// The command line over TCP; on addresses of this machine alone
+    pub cli: Vec<SocketAddr>,
 }
 
 /// Where the control socket is.
@@ -423,6 +425,7 @@ impl Settings {
                 rtmps: Vec::new(),
                 https: Vec::new(),
                 control: ControlAt::Usual,
+                cli: Vec::new(),
             },
             ways: Vec::new(),
             tls: Tls::default(),

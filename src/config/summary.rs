@@ -57,6 +57,9 @@ impl Loaded {
             ControlAt::Off => lines.push(("control", "off".to_owned())),
             ControlAt::Path(path) => lines.push(("control", path.display().to_string())),
         }
+        if !s.listen.cli.is_empty() {
+            lines.push(("cli", all(&s.listen.cli)));
+        }
         let applications: Vec<&str> = s.applications.names().map(|n| &**n).collect();
         lines.push(("applications", applications.join(", ")));
         lines.push(("publish", self.publishers()));

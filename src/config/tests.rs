@@ -390,6 +390,20 @@ fn numbers_have_bounds() {
         ("cluster", "allow = [\"a b\"]", "cluster.allow"),
         ("server", "threads = 0", "server.threads"),
         ("server", "stop_grace = \"2h\"", "server.stop_grace"),
+        ("listen", "cli = [\"0.0.0.0:1112\"]", "listen.cli"),
+        ("listen", "cli = [\"[::]:1112\"]", "listen.cli"),
+        ("listen", "cli = [\"192.0.2.1:1112\"]", "listen.cli"),
+        ("listen", "cli = [\"localhost:1112\"]", "listen.cli"),
+        (
+            "listen",
+            "rtmp = [\"127.0.0.1:1\"]\ncli = [\"127.0.0.1:1\"]",
+            "listen.cli",
+        ),
+        (
+            "listen",
+            "rtmp = []\nhttp = []\ncli = [\"127.0.0.1:1112\"]",
+            "listen",
+        ),
         ("log", "level = \"loud\"", "log.level"),
         ("listen", "rtmp = [\"[::]:1\", \"[::]:1\"]", "listen.rtmp"),
         ("listen", "rtmp = [\"[::]:8080\"]", "listen.http"),
@@ -398,7 +412,7 @@ fn numbers_have_bounds() {
         let found = keys(&format!("{base}[{table}]\n{line}\n"));
         assert!(found.iter().any(|k| k == key), "{line}: {found:?}");
     }
-    let good = "[limits]\nmin_chunk_size = 1\nmax_streams = 1\n[relay]\nlog_frames = 64\n[listen]\nrtmp = [\"[::]:0\", \"[::]:0\"]\n";
+    let good = "[limits]\nmin_chunk_size = 1\nmax_streams = 1\n[relay]\nlog_frames = 64\n[listen]\nrtmp = [\"[::]:0\", \"[::]:0\"]\ncli = [\"127.0.0.1:1112\", \"[::1]:1112\"]\n";
     assert!(from_text(&format!("{base}{good}")).is_ok());
 }
 

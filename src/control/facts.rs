@@ -14,6 +14,8 @@ use super::model::{
 };
 use super::protocol::{Page, REFUSED, Refusal, VERSION, Verb};
 use super::rows::{self, Clock};
+use super::verbs::Ids;
+use crate::auth::Applications;
 use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
 use crate::media::StreamName;
@@ -31,6 +33,9 @@ pub type Reload = Box<
 
 /// Gives the viewers that are no connections.
 pub type Others = Box<dyn Fn(&Wanted) -> Vec<ViewerNow> + Send + Sync>;
+
+/// Gives the applications.
+pub type KnownApplications = Box<dyn Fn() -> Applications + Send + Sync>;
 
 /// Everything that can be asked.
 pub struct Control {
@@ -52,6 +57,10 @@ pub struct Control {
     pub admission: Arc<Admission>,
     /// Pulls and pushes.
     pub remotes: Arc<Remotes>,
+    /// The applications that there are now.
+    pub applications: KnownApplications,
+    /// Numbers of streams for the command line.
+    pub ids: Ids,
     /// `standalone`, `master` or `mirror`
     pub role: &'static str,
     /// Protocol and address of each listener.
@@ -74,7 +83,7 @@ impl Control {
         *self.listening() = listeners;
     }
 
-    fn listening(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+    pub(super) fn listening(&self) -> MutexGuard<'_, Vec<(String, String)>> {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -111,6 +120,8 @@ impl Control {
             Verb::Reload => self.reload(answer).await,
             Verb::Recordings => Ok(self.recordings(answer)),
             Verb::Record(stream, wanted) => self.record(answer, &stream, &wanted),
+            // It is made of the others, by Control::line.
+            Verb::Line(_) => Err(Refusal::new("bad-verb", "this is no place for a line")),
         };
         done.unwrap_or_else(Answer::refused)
     }
@@ -456,6 +467,8 @@ mod tests {
             ),
             cluster: Cluster::new("id".into(), false, Instant::now()),
             remotes: Remotes::new(Arc::default(), Arc::clone(&hub), Arc::clone(&shards), true),
+            applications: Box::new(Applications::usual),
+            ids: Ids::default(),
             shards,
             others: Box::new(|_| Vec::new()),
             admission: Admission::new(AdmissionLimits {

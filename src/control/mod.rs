@@ -10,6 +10,7 @@
 
 pub mod model;
 pub mod protocol;
+pub mod verbs;
 
 mod client;
 mod drain;
@@ -20,6 +21,6 @@ mod service;
 mod socket;
 
 pub use client::{Client, Unreachable, find, usual_places};
-pub use facts::{Control, Others, Reload};
+pub use facts::{Control, KnownApplications, Others, Reload};
 pub use service::serve;
 pub use socket::{ControlSocket, SocketError, usual};

@@ -59,6 +59,9 @@ pub struct Answer {
     /// `recordings`; with `record`, those of the stream
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recordings: Option<Vec<Recording>>,
+    /// `line`: what a verb of the command line came to
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<Done>,
     /// `reload`: what is different now, a sentence each
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reloaded: Option<Vec<String>>,
@@ -74,6 +77,18 @@ impl Answer {
             ..Self::default()
         }
     }
+}
+
+/// What a verb of the command line came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Done {
+    /// What there is to say beside it.
+    pub data: serde_json::Value,
+    /// A sentence.
+    pub description: String,
+    /// `SUCCESS` or `FAIL`
+    pub status: String,
 }
 
 /// A pull from another server, or a push to one.

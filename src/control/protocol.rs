@@ -41,6 +41,9 @@ pub struct Request {
     /// How a stream is to be recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordAs>,
+    /// A line of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
 }
 
 const fn version() -> u32 {
@@ -61,6 +64,7 @@ impl Request {
             deadline_ms: None,
             exit: None,
             record: None,
+            line: None,
         }
     }
 }
@@ -116,6 +120,8 @@ pub enum Verb {
     Recordings,
     /// Record this stream, or no longer.
     Record(String, RecordAs),
+    /// A line of the command line.
+    Line(String),
 }
 
 /// A part of a list.
@@ -166,6 +172,7 @@ pub const VERBS: &[&str] = &[
     "reload",
     "recordings",
     "record",
+    "line",
 ];
 
 /// Reads one line.
@@ -201,6 +208,7 @@ pub fn parse(line: &[u8]) -> Result<Verb, Refusal> {
         "remotes" => Verb::Remotes,
         "reload" => Verb::Reload,
         "recordings" => Verb::Recordings,
+        "line" => Verb::Line(request.line.unwrap_or_default()),
         "record" => Verb::Record(
             request.stream.unwrap_or_default(),
             request.record.unwrap_or_default(),
@@ -307,6 +315,10 @@ mod tests {
             (r#"{"verb":"version"}"#, Verb::Version),
             (r#"{"verb":"reload"}"#, Verb::Reload),
             (r#"{"verb":"remotes"}"#, Verb::Remotes),
+            (
+                r#"{"verb":"line","line":"pullStream uri=x"}"#,
+                Verb::Line("pullStream uri=x".into()),
+            ),
             (r#"{"verb":"drain"}"#, Verb::Drain(DRAIN_TIME, false)),
             (
                 r#"{"verb":"drain","deadline_ms":18446744073709551615,"exit":true}"#,

@@ -102,6 +102,9 @@ async fn answer(control: &Control, request: &[u8], by: &str) -> Answer {
         Ok(verb) => verb,
         Err(refusal) => return Answer::refused(refusal),
     };
+    if let Verb::Line(line) = &verb {
+        return control.line(line, &format!("uid {by}")).await;
+    }
     let kick = matches!(verb, Verb::KickConnection(_) | Verb::KickPublisher(_));
     // What changes something has a line, whoever did it. What comes of a reload says the reload itself.
     if verb == Verb::Reload {

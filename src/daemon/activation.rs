@@ -313,6 +313,7 @@ mod tests {
             rtmps: Vec::new(),
             https: Vec::new(),
             control: ControlAt::Off,
+            cli: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::privileges::Plan;
 use super::reload::Reloader;
 use crate::config::{Change, ControlAt, Problem};
 use crate::control::{self, Control, ControlSocket, Reload, SocketError};
+use crate::net::Listener;
 
 /// What was inherited counts; else what the configuration names. The usual place is another matter:
 /// [`Server::use_usual_control`].
@@ -28,8 +29,15 @@ pub(super) fn open(
 }
 
 /// Serves until the answer is dropped.
-pub(super) fn serve(sockets: Vec<ControlSocket>, control: &Arc<Control>) -> JoinSet<()> {
+pub(super) fn serve(
+    sockets: Vec<ControlSocket>,
+    lines: Vec<Listener>,
+    control: &Arc<Control>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    for listener in lines {
+        tasks.spawn(control::verbs::serve(listener, Arc::clone(control)));
+    }
     for socket in sockets {
         tasks.spawn(control::serve(socket, Arc::clone(control)));
     }

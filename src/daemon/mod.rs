@@ -142,6 +142,8 @@ pub struct Server {
     ways: Vec<(Way, ways::Socket)>,
     tls: NewTls,
     control: Vec<ControlSocket>,
+    /// The command line.
+    lines: Vec<Listener>,
     started: Instant,
     parts: Parts,
     state: Option<PathBuf>,
@@ -183,6 +185,7 @@ impl Server {
         }
         let ways = ways::open(&settings, inherited.ways)?;
         let control = control::open(inherited.control, &settings.listen.control)?;
+        let lines = Listener::bind_all(&settings.listen.cli)?;
         let hub = Hub::new(settings.hub());
         // Again when it serves; but only root may raise the hard limit, and root may be gone then.
         of_settings::descriptors(&settings)?;
@@ -199,6 +202,7 @@ impl Server {
             ways,
             tls,
             control,
+            lines,
             started: now,
             parts: Parts {
                 hub,
@@ -282,7 +286,14 @@ impl Server {
             })
         };
         let stacks = Stack::ALL.into_iter().flat_map(row);
-        stacks.chain(ways::services(&self.ways)).collect()
+        let lines = self.lines.iter().map(|listener| Service {
+            carrier: "tcp",
+            address: listener.address(),
+            protocol: "inboundJsonCli",
+            application: "admin".to_owned(),
+        });
+        let ways = ways::services(&self.ways);
+        stacks.chain(ways).chain(lines).collect()
     }
 
     /// What makes it read its configuration again.
@@ -313,8 +324,9 @@ impl Server {
         drop(orderer);
         let mut running = Running::start(self.settings, self.warnings, self.parts.clone())?;
         running.serve(self.listeners, self.ways, self.tls, self.state.as_deref())?;
-        let answers = running.control(self.started, control::reload(reloader));
-        let mut asked = control::serve(self.control, &answers);
+        let lines = self.lines.iter().map(Listener::address).collect();
+        let answers = running.control(self.started, control::reload(reloader), lines);
+        let mut asked = control::serve(self.control, self.lines, &answers);
         let mut care = JoinSet::new();
         let control = Beat::default();
         care.spawn(tick(self.parts.clone(), control.clone()));

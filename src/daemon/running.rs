@@ -23,6 +23,7 @@ use crate::cluster::Cluster;
 #[cfg(feature = "publish")]
 use crate::config::Role;
 use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Settings, Way};
+use crate::control::verbs::Ids;
 use crate::control::{Control, Reload};
 use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
 use crate::http::{self, Web};
@@ -104,6 +105,8 @@ pub(super) struct Running {
     work: JoinSet<()>,
     /// What the control socket answers from, once there is one.
     asked: Option<Arc<Control>>,
+    /// Where the command line is.
+    lines: Vec<SocketAddr>,
 }
 
 /// A listener that serves until this is dropped; then it takes whoever is connected and ends.
@@ -196,6 +199,7 @@ impl Running {
             remotes,
             work: JoinSet::new(),
             asked: None,
+            lines: Vec::new(),
         })
     }
 
@@ -347,11 +351,18 @@ impl Running {
         let all = self.listeners.iter();
         all.map(|l| (l.stack.name().to_owned(), l.address.to_string()))
             .chain(self.ways.addresses())
+            .chain(self.lines.iter().map(|a| ("cli".to_owned(), a.to_string())))
             .collect()
     }
 
     /// What can be asked of it while it runs.
-    pub(super) fn control(&mut self, started: Instant, reload: Reload) -> Arc<Control> {
+    pub(super) fn control(
+        &mut self,
+        started: Instant,
+        reload: Reload,
+        lines: Vec<SocketAddr>,
+    ) -> Arc<Control> {
+        self.lines = lines;
         let control = Arc::new(Control {
             hub: Arc::clone(&self.parts.hub),
             recorder: Arc::clone(&self.recorder),
@@ -365,6 +376,11 @@ impl Running {
             },
             admission: Arc::clone(&self.door.admission),
             remotes: Arc::clone(&self.remotes),
+            applications: {
+                let policy = Arc::clone(&self.parts.policy);
+                Box::new(move || policy.applications())
+            },
+            ids: Ids::default(),
             role: self.settings.role.as_str(),
             listeners: Mutex::new(self.addresses()),
             started,
@@ -518,6 +534,7 @@ impl Running {
         // What waits for the restart differs until then, and is told at each reload.
         new.log.format = self.settings.log.format;
         new.listen.control = self.settings.listen.control.clone();
+        new.listen.cli.clone_from(&self.settings.listen.cli);
         new.server.threads = self.settings.server.threads;
         new.server.state.clone_from(&self.settings.server.state);
         self.settings = new;

@@ -234,7 +234,8 @@ impl Listener {
     }
 
     /// The socket alone.
-    pub(super) fn into_socket(self) -> TcpListener {
+    #[must_use]
+    pub fn into_socket(self) -> TcpListener {
         self.socket
     }
 }

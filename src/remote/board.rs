@@ -181,6 +181,15 @@ pub struct Row {
     pub progress: Progress,
 }
 
+impl Row {
+    /// As whom the stream of a pull is published; `id` is the pull's. No user has such a name: neither does
+    /// a pull displace an encoder, nor one a pull.
+    #[must_use]
+    pub fn identity(id: u32) -> String {
+        format!(":pull-{id}")
+    }
+}
+
 /// All of them.
 pub(super) struct Table {
     /// The number that the next one gets.

@@ -71,9 +71,11 @@ pub(super) async fn keep(remotes: Arc<Remotes>, shard: Rc<Shard>, job: Arc<Job>)
         remotes.gone(job.id);
     };
     tokio::select! {
-        () = work => {}
-        () = shard.stopping() => {}
+        // First: whoever let it go may have ended its stream too, and that is no trouble.
+        biased;
         _ = over.wait_for(|over| *over) => {}
+        () = shard.stopping() => {}
+        () = work => {}
     }
     if let Some(mut session) = session {
         farewell(&mut session, "it is not wanted any more").await;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 
-use super::board::Phase;
+use super::board::{Phase, Row};
 use super::keep::Attempt;
 use super::trouble::Trouble;
 use crate::amf::Value;
@@ -194,8 +194,7 @@ impl<'a> Pull<'a> {
     fn publish(&mut self, now: Instant) -> Result<Publisher, Trouble> {
         let job = self.attempt.job;
         let claim = Claim {
-            // No user has such a name: neither does a pull displace an encoder, nor one a pull.
-            identity: Some(format!(":pull-{}", job.id)),
+            identity: Some(Row::identity(job.id)),
             source: format!("pull {}", job.spec.shown()),
             displaced: Arc::clone(&self.displaced) as _,
             id: random_number(),

@@ -380,6 +380,7 @@ fn everything() -> crtmpserver::control::model::Answer {
         }]),
         drain: Some(Drain::default()),
         kicked: Some(Kicked::default()),
+        done: Some(Done::default()),
         reloaded: Some(Vec::new()),
         ..Answer::default()
     }

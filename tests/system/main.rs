@@ -31,6 +31,7 @@ mod remote;
 mod standalone;
 mod survive;
 mod tls;
+mod verbs;
 mod viewer;
 mod ways;
 mod world;
@@ -211,6 +212,16 @@ const TESTS: &[Test] = &[
         "remote::a_mirror_pushes",
         &[FFMPEG, NGINX, NGINX_RTMP],
         remote::a_mirror_pushes,
+    ),
+    (
+        "verbs::a_pull_and_a_push_survive_a_kill",
+        &[FFMPEG, NGINX, NGINX_RTMP],
+        verbs::a_pull_and_a_push_survive_a_kill,
+    ),
+    (
+        "verbs::a_mirror_pushes_and_pulls_nothing",
+        &[FFMPEG],
+        verbs::a_mirror_pushes_and_pulls_nothing,
     ),
     (
         "files::every_player_gets_every_packet",
