@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::rules::{ACCEPTOR, ENCODERS, PROTOCOLS, Way};
+use super::rules::{ACCEPTOR, COMMAND_LINE, ENCODERS, PROTOCOLS, Way};
 use super::writer::{Scope, Writer};
 use super::{Item, applications};
 use crate::lua::{Table, Value};
+
+/// The key of the command line.
+const CLI: &str = "listen.cli";
 
 /// `acceptors`
 pub(super) fn acceptors(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Scope) {
@@ -32,6 +35,7 @@ fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
         Some(Way::Takes(key, scheme)) => {
             return takes(writer, acceptor, key, scheme, (at, scope));
         }
+        Some(Way::CommandLine) => return command_line(writer, acceptor, at, scope),
         Some(Way::Instead(key, why)) => {
             writer.without(at, *why);
             key
@@ -41,11 +45,9 @@ fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
     let Some(address) = address(writer, acceptor, at) else {
         return;
     };
-    if let Some((_, other)) = writer.taken.iter().find(|(taken, _)| *taken == address) {
-        let text = format!("{address} is taken by {other} already: left out");
-        return writer.without(at, text);
+    if !takes_address(writer, address, key, at) {
+        return;
     }
-    writer.taken.push((address, key));
     writer.add(key, &address.to_string(), at);
     if protocol == "inboundRtmp" && scope.application != "appselector" {
         writer.otherwise(
@@ -57,6 +59,40 @@ fn accept(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
         );
     }
     writer.walk(acceptor, ACCEPTOR, at, scope);
+}
+
+/// Whether nobody has this address yet; this key has it from then on.
+fn takes_address(
+    writer: &mut Writer<'_>,
+    address: SocketAddr,
+    key: &'static str,
+    at: &str,
+) -> bool {
+    if let Some((_, other)) = writer.taken.iter().find(|(taken, _)| *taken == address) {
+        let text = format!("{address} is taken by {other} already: left out");
+        writer.without(at, text);
+        return false;
+    }
+    writer.taken.push((address, key));
+    true
+}
+
+/// Port 1112, where it is this machine's own.
+fn command_line(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
+    let Some(address) = address(writer, acceptor, at) else {
+        return;
+    };
+    if !address.ip().is_loopback() {
+        let text = format!(
+            "whoever reaches {address} could do everything, so that the command line is on addresses of this machine alone: left out; `crtmpserver ctl` has the same verbs, and {CLI} = [\"127.0.0.1:{}\"] the port (docs/verbs.md)",
+            address.port()
+        );
+        return writer.without(at, text);
+    }
+    if takes_address(writer, address, CLI, at) {
+        writer.add(CLI, &address.to_string(), at);
+        writer.walk(acceptor, COMMAND_LINE, at, scope);
+    }
 }
 
 /// Encoders that speak no RTMP, and cannot log in.
@@ -166,11 +202,14 @@ fn file(writer: &mut Writer<'_>, key: &'static str, value: &Value, at: &str, sco
 /// HTTP is where RTMP is, when nothing said so; and what no key of the original names.
 pub(super) fn finish(writer: &mut Writer<'_>) {
     const HTTP: u16 = 8080;
-    let rtmp: Vec<SocketAddr> = (writer.taken.iter())
+    // Nobody streams over the command line.
+    let others = |(_, key): &&(SocketAddr, &'static str)| *key != CLI;
+    let streams: Vec<_> = writer.taken.iter().filter(others).copied().collect();
+    let rtmp: Vec<SocketAddr> = (streams.iter())
         .filter(|(_, key)| *key == "listen.rtmp")
         .map(|(address, _)| *address)
         .collect();
-    if rtmp.is_empty() && !writer.taken.is_empty() {
+    if rtmp.is_empty() && !streams.is_empty() {
         writer.set("listen.rtmp", Item::List(Vec::new()), "acceptors");
     }
     if !rtmp.is_empty() {
@@ -179,7 +218,7 @@ pub(super) fn finish(writer: &mut Writer<'_>) {
             "RTMPE, which the original took on the same port, and shared objects are not here; rtmps:// and HTTPS are (docs/tls.md)",
         );
     }
-    if writer.taken.is_empty() || writer.find("listen.http").is_some() {
+    if streams.is_empty() || writer.find("listen.http").is_some() {
         return;
     }
     let is_taken = writer
@@ -195,7 +234,7 @@ pub(super) fn finish(writer: &mut Writer<'_>) {
     }
     let mut all: Vec<IpAddr> = rtmp.iter().map(SocketAddr::ip).collect();
     if all.is_empty() {
-        all.extend(writer.taken.iter().map(|(address, _)| address.ip()));
+        all.extend(streams.iter().map(|(address, _)| address.ip()));
     }
     // What listens everywhere leaves no room beside it.
     if let Some(everywhere) = all.iter().find(|ip| ip.is_unspecified()).copied() {

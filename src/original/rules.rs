@@ -247,12 +247,25 @@ pub(super) const ENCODERS: &[(&str, Rule)] = &[
     ("waitForMetadata", Read),
 ];
 
+/// The acceptor of the command line.
+pub(super) const COMMAND_LINE: &[(&str, Rule)] = &[
+    ("ip", Read),
+    ("port", Read),
+    ("protocol", Read),
+    (
+        "useLengthPadding",
+        Without("no length is in front of an answer here; an empty line ends it, as ever"),
+    ),
+];
+
 /// What becomes of an acceptor.
 pub(super) enum Way {
     /// It listens as this key says.
     Listen(&'static str),
     /// An encoder is taken there without a login, as a table of this key says; what its address begins with.
     Takes(&'static str, &'static str),
+    /// The command line is there.
+    CommandLine,
     /// Something else answers there, as this key says; why.
     Instead(&'static str, &'static str),
     /// Nothing does; why.
@@ -282,16 +295,11 @@ pub(super) const PROTOCOLS: &[(&str, Way)] = &[
             "a table [[listen.rtsp]] takes encoders; write one with the networks that may send (docs/ways-in.md). Nothing is played over RTSP",
         ),
     ),
-    (
-        "inboundJsonCli",
-        Way::Nothing(
-            "the commands of port 1112 are not here; `crtmpserver status` and `ctl` ask a running server over a local socket",
-        ),
-    ),
+    ("inboundJsonCli", Way::CommandLine),
     (
         "inboundHttpJsonCli",
         Way::Nothing(
-            "the commands of port 1112 are not here; `crtmpserver status` and `ctl` ask a running server over a local socket",
+            "the verbs are not had over HTTP, by which any web page could send them; `crtmpserver ctl` and listen.cli have them (docs/verbs.md)",
         ),
     ),
     ("inboundXmlVariant", Way::Nothing(RPC)),

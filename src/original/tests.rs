@@ -97,6 +97,7 @@ fn the_single_file_of_the_installation() {
         all.lost("applications.appselector.acceptors[3]")
             .contains("RTMPT")
     );
+    assert_eq!(all.value("listen.cli"), Some(&list(&["127.0.0.1:1112"])));
     assert!(all.lost("inboundRtmp").contains("RTMPE"));
     assert!(all.lost("applications.samplefactory").contains("sample"));
     // Every key has become something: none of them is unknown.
@@ -106,6 +107,41 @@ fn the_single_file_of_the_installation() {
         .filter(|n| n.text.contains("misspelt"))
         .collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+#[test]
+fn the_command_line_is_on_this_machine_alone() {
+    let all = with("name = 'admin', acceptors = {
+        { ip = '0.0.0.0', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = true },
+        { ip = '10.0.0.1', port = 1113, protocol = 'inboundJsonCli' },
+        { ip = '::1', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = true },
+        { ip = '127.0.0.1', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = false, oops = 1 },
+        { ip = '127.0.0.1', port = 1112, protocol = 'inboundJsonCli' },
+        { ip = '127.0.0.1', port = 1114, protocol = 'inboundHttpJsonCli' } }");
+    assert_eq!(
+        all.value("listen.cli"),
+        Some(&list(&["[::1]:1112", "127.0.0.1:1112"]))
+    );
+    let at = |n: u32, key: &str| {
+        all.lost(&format!("applications.admin.acceptors[{n}]{key}"))
+            .to_owned()
+    };
+    for n in [1, 2] {
+        assert!(at(n, "").contains("of this machine alone"), "{}", at(n, ""));
+    }
+    assert!(at(3, ".useLengthPadding").contains("length"));
+    assert!(at(4, ".oops").contains("misspelt"));
+    assert!(at(5, "").contains("is taken by listen.cli"));
+    assert!(at(6, "").contains("web page"));
+    // It is no place for streams: those are where they are when nobody says so.
+    let all = translated(
+        "configuration = { applications = { { name = 'admin', acceptors = {
+            { ip = '127.0.0.1', port = 1112, protocol = 'inboundJsonCli' } } } } }",
+    );
+    assert_eq!(all.value("listen.cli"), Some(&list(&["127.0.0.1:1112"])));
+    for key in ["listen.rtmp", "listen.http"] {
+        assert_eq!(all.value(key), None, "{key}");
+    }
 }
 
 #[test]
