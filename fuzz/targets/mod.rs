@@ -11,6 +11,7 @@ mod lua;
 mod packager;
 mod sessions;
 mod values;
+mod verbs;
 mod ways;
 
 /// A target's name, which is its corpus's folder too, and its body.
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("lua", lua::program),
     ("mpegts", ways::mpegts),
     ("rtsp", ways::rtsp),
+    ("verbs", verbs::lines),
 ];
 
 /// Runs the target called `name`.
