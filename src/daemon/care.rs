@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::config::Role;
     use crate::daemon::notify::listening::Manager;
-    use crate::daemon::running::Parts;
+    use crate::daemon::parts::Parts;
     use crate::limits::Limits;
     use crate::net::Latency;
     use crate::telemetry::metrics::Metrics;

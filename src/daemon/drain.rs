@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::running::Parts;
+use super::parts::Parts;
 use crate::cluster::Drain;
 use crate::limits::SHARD_ANSWER;
 use crate::net::{Shards, Wish};

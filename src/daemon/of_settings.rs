@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use super::running::Parts;
+use super::parts::Parts;
 use super::stack::Stack;
 use crate::cluster::address::Rules;
 use crate::cluster::{Capacity, Link, Standing};

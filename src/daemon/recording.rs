@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::running::Parts;
+use super::parts::Parts;
 use crate::config::Settings;
 use crate::limits::RECORDING_END;
 use crate::record::Recorder;

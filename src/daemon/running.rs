@@ -2,24 +2,24 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 #[cfg(feature = "publish")]
 use super::of_settings::library;
 use super::of_settings::{admission, hls, latency, standing, viewers, web};
+use super::parts::Parts;
 use super::recording::{end, recorder};
 use super::reload::{NewTls, Order, Outcome, read_again};
 use super::stack::Stack;
 use super::ways::{Socket, Ways};
-use crate::auth::{NewRules, Policy};
-use crate::cluster::Cluster;
+use crate::auth::NewRules;
 #[cfg(feature = "publish")]
 use crate::config::Role;
 use crate::config::{self, Change, Effect, Lack, Metadata, Problem, Settings, Way};
@@ -29,51 +29,16 @@ use crate::edge::{Cloud, Edge, EdgeConfig, MASTER};
 use crate::http::{self, Web};
 use crate::net::{Admission, Bound, Door, Listener, Shards};
 use crate::record::Recorder;
-use crate::relay::Hub;
-use crate::remote::{Board, Remotes};
+use crate::remote::Remotes;
 use crate::rtmp_server::RtmpServer;
-use crate::telemetry::health::Health;
 use crate::telemetry::logging;
-use crate::telemetry::metrics::{Metrics, Protocol};
+use crate::telemetry::metrics::Protocol;
 use crate::transport::{Acceptor, Connector};
 #[cfg(feature = "publish")]
 use crate::vod::Library;
 
 /// How long the listeners may take to end, of a stop's grace.
 const LISTENERS_END: Duration = Duration::from_secs(1);
-
-/// What all of it shares.
-#[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) hub: Arc<Hub>,
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) policy: Arc<Policy>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) health: Arc<Health>,
-    /// What is pulled and pushed.
-    pub(super) board: Arc<Board>,
-    /// The file that a mirror waits for.
-    pub(super) missing: watch::Sender<Option<PathBuf>>,
-}
-
-#[cfg(test)]
-impl Parts {
-    /// Of a server that serves nothing.
-    pub(super) fn alone() -> Self {
-        let settings = Settings::default();
-        let hub = Hub::new(settings.hub());
-        let (config, _) = settings.policy().unwrap();
-        Self {
-            cluster: Cluster::new("x".to_owned(), false, Instant::now()),
-            policy: Arc::new(Policy::new(config, Instant::now()).unwrap()),
-            metrics: Arc::new(Metrics::of(&hub)),
-            health: Arc::default(),
-            board: Arc::default(),
-            missing: watch::Sender::default(),
-            hub,
-        }
-    }
-}
 
 /// See the module.
 pub(super) struct Running {

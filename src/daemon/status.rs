@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::running::Parts;
+use super::parts::Parts;
 use crate::cluster::{Cluster, Link};
 use crate::config::Role;
 use crate::edge::MASTER;
