@@ -159,11 +159,11 @@ pub const MAX_TS_SECTION: usize = 1024;
 pub const MAX_TS_STREAMS: usize = 32;
 /// Packets of Opus in one PES packet: more than a second.
 pub const MAX_OPUS_PACKETS: usize = 64;
-/// The head of an RTSP request, bytes.
+/// The head of an RTSP request or answer, bytes.
 pub const MAX_RTSP_HEAD: usize = 8 * 1024;
-/// Header fields of an RTSP request.
+/// Header fields of an RTSP request or answer.
 pub const MAX_RTSP_HEADERS: usize = 64;
-/// The body of an RTSP request, bytes: a description of media has some hundred.
+/// The body of an RTSP request or answer, bytes: a description of media has some hundred.
 pub const MAX_RTSP_BODY: usize = 32 * 1024;
 /// Media of one RTSP session that are looked at.
 pub const MAX_RTSP_TRACKS: usize = 8;
@@ -175,8 +175,16 @@ pub const MAX_OPENING: Duration = Duration::from_secs(1);
 pub const MAX_OPENING_TAGS: usize = 128;
 /// Frames of AAC in one packet of RTP.
 pub const MAX_AAC_UNITS: usize = 128;
-/// An RTSP session whose request does not come for this long is over, unless media come.
+/// How long an RTSP session is kept without a request, where the server says nothing of it.
 pub const RTSP_SESSION: Duration = Duration::from_secs(60);
+/// The name of a session that another server of RTSP gives, bytes.
+pub const MAX_RTSP_SESSION: usize = 256;
+/// Another server's session is asked to go on at half of the time that it is kept, but no sooner than this,
+pub const RTSP_ALIVE_SOONEST: Duration = Duration::from_secs(1);
+/// and no later than this.
+pub const RTSP_ALIVE_LATEST: Duration = Duration::from_secs(30);
+/// The longest datagram of RTP that is taken, bytes: more than any network carries.
+pub const MAX_RTP: usize = 16 * 1024;
 /// A source of datagrams that sends none for this long is gone: there is no connection to be closed.
 pub const DATAGRAM_SILENCE: Duration = Duration::from_secs(5);
 /// A source of datagrams that an operator ended is not listened to for this long: nobody can tell it.

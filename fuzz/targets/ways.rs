@@ -20,6 +20,9 @@ pub fn rtsp(data: &[u8]) {
         video: 16_384,
         other: 0,
     };
+    if refuse & 4 == 4 {
+        return rtsp_client(input, (seed, refuse), limits);
+    }
     let begin = Instant::now();
     let run = |cut: Option<u8>| {
         let mut machine = rtsp::Server::new(limits, 7, begin);
@@ -66,6 +69,68 @@ pub fn rtsp(data: &[u8]) {
             }
             rtsp::Output::Write(bytes) => {
                 assert!(bytes.starts_with(b"RTSP/1.0 ") && bytes.ends_with(b"\r\n\r\n"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The same of a pull, to which the bytes are answers.
+fn rtsp_client(input: &[u8], (seed, choice): (u8, u8), limits: ReaderLimits) {
+    let begin = Instant::now();
+    let run = |cut: Option<u8>| {
+        let login = || ("ann".to_owned(), "pw".to_owned());
+        let order = rtsp::Order {
+            url: "rtsp://h:554/a".to_owned(),
+            login: (choice & 8 == 8).then(login),
+            plain: choice & 16 == 16,
+            datagrams: choice & 32 == 32,
+            agent: "fuzz".to_owned(),
+            limits,
+            chance: 7,
+        };
+        let mut machine = rtsp::Client::new(order, begin);
+        let mut out = Vec::new();
+        let mut failed = None;
+        let mut drain = |machine: &mut rtsp::Client| {
+            loop {
+                match machine.poll() {
+                    Ok(None) => break,
+                    Ok(Some(rtsp::Event::Ports(_))) => machine.ports([4, 5]),
+                    Ok(Some(event)) => out.push(event),
+                    Err(error) => assert_eq!(failed.replace(error), None, "it failed twice"),
+                }
+            }
+        };
+        let whole = cut.is_none().then_some(input);
+        let cut = cut.into_iter().flat_map(|seed| pieces(input, seed));
+        for piece in whole.into_iter().chain(cut) {
+            machine.feed(piece, begin);
+            drain(&mut machine);
+        }
+        for piece in pieces(input, seed) {
+            machine.datagram(usize::from(seed & 1), seed & 2 == 2, piece, begin);
+            drain(&mut machine);
+        }
+        if let Some(at) = machine.next_timeout() {
+            machine.timeout(at);
+        }
+        machine.teardown();
+        drain(&mut machine);
+        (out, failed)
+    };
+    let whole = run(None);
+    assert_eq!(whole, run(Some(seed)), "cut elsewhere");
+    for event in whole.0 {
+        match event {
+            rtsp::Event::Tag(tag) => {
+                let parts = bridge::inspect(tag.kind, tag.timestamp, tag.payload);
+                assert!(parts.is_ok_and(|parts| !parts.extended), "no tag");
+            }
+            rtsp::Event::Write(bytes) => {
+                assert!(bytes.ends_with(b"\r\n\r\n"));
+                let empty = bytes.windows(4).filter(|w| *w == b"\r\n\r\n");
+                assert_eq!(empty.count(), 1, "one message");
             }
             _ => {}
         }

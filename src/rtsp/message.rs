@@ -1,4 +1,4 @@
-//! Requests and interleaved packets out of bytes that arrive in any pieces, and answers (RFC 2326).
+//! Requests, answers and interleaved packets (RFC 2326): out of bytes that arrive in any pieces, and into them.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,53 @@ use bytes::Bytes;
 
 use crate::limits::{MAX_RTSP_BODY, MAX_RTSP_HEAD, MAX_RTSP_HEADERS};
 
+/// The header fields of a message, at most [`MAX_RTSP_HEADERS`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The first of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All of this name.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let all = self.0.iter();
+        all.filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) url: String,
     pub(super) cseq: u32,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Headers,
     pub(super) body: String,
 }
+
+/// What the other side says to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// 0 when there is none that can be read.
+    pub(super) status: u16,
+    /// What it says in words, the first [`MAX_PHRASE`] characters.
+    pub(super) phrase: String,
+    pub(super) cseq: Option<u32>,
+    pub(super) headers: Headers,
+    pub(super) body: String,
+}
+
+/// Characters of an answer's words that are kept, to be shown.
+const MAX_PHRASE: usize = 100;
 
 impl Request {
     /// The first header of this name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut all = self.headers.iter();
-        let found = all.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-        Some(found.1.as_str())
+        self.headers.get(name)
     }
 
     /// The URL's path without the slash in front of it, and without its query.
@@ -38,18 +69,17 @@ pub(super) enum Item {
     Request(Request),
     /// A packet on a channel.
     Packet(u8, Bytes),
-    /// The other side's answer to something: nothing was asked.
-    Answer,
+    Answer(Answer),
 }
 
 /// Why the bytes are no RTSP. The connection is of no use after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtspError {
-    /// No request line, no `CSeq`, or bytes that are no text.
-    #[error("this is no RTSP request")]
+    /// No first line, no `CSeq`, or bytes that are no text.
+    #[error("what it sends is no RTSP")]
     NotRtsp,
     /// More than [`MAX_RTSP_HEAD`], [`MAX_RTSP_HEADERS`] or [`MAX_RTSP_BODY`].
-    #[error("a request is too long")]
+    #[error("a message is too long")]
     TooLong,
 }
 
@@ -89,22 +119,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Item, usize)>, RtspError> {
     let text = std::str::from_utf8(text).map_err(|_| RtspError::NotRtsp)?;
     let mut lines = text.split("\r\n");
     let first = lines.next().unwrap_or_default();
-    let mut headers = Vec::new();
+    let mut headers = Headers::default();
     for line in lines {
-        if headers.len() >= MAX_RTSP_HEADERS {
+        if headers.0.len() >= MAX_RTSP_HEADERS {
             return Err(RtspError::TooLong);
         }
         let (name, value) = line.split_once(':').ok_or(RtspError::NotRtsp)?;
-        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+        let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+        headers.0.push((name, value));
     }
-    let mut request = Request {
-        method: String::new(),
-        url: String::new(),
-        cseq: 0,
-        headers,
-        body: String::new(),
-    };
-    let size = match request.header("Content-Length") {
+    let size = match headers.get("Content-Length") {
         Some(text) => text.parse::<usize>().map_err(|_| RtspError::NotRtsp)?,
         None => 0,
     };
@@ -116,9 +140,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Item, usize)>, RtspError> {
     let Some(body) = bytes.get(begin..end) else {
         return Ok(None);
     };
-    if first.starts_with("RTSP/") {
-        return Ok(Some((Item::Answer, end)));
-    }
+    let body = String::from_utf8_lossy(body).into_owned();
+    let item = if first.starts_with("RTSP/") {
+        Item::Answer(answered(first, headers, body))
+    } else {
+        Item::Request(asked(first, headers, body)?)
+    };
+    Ok(Some((item, end)))
+}
+
+fn asked(first: &str, headers: Headers, body: String) -> Result<Request, RtspError> {
     let mut words = first.split(' ');
     let (Some(method), Some(url), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -128,12 +159,52 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Item, usize)>, RtspError> {
     if !version.starts_with("RTSP/1.") {
         return Err(RtspError::NotRtsp);
     }
-    let cseq = request.header("CSeq").and_then(|text| text.parse().ok());
-    request.cseq = cseq.ok_or(RtspError::NotRtsp)?;
-    request.method = method.to_owned();
-    request.url = url.to_owned();
-    request.body = String::from_utf8_lossy(body).into_owned();
-    Ok(Some((Item::Request(request), end)))
+    let cseq = headers.get("CSeq").and_then(|text| text.parse().ok());
+    Ok(Request {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        cseq: cseq.ok_or(RtspError::NotRtsp)?,
+        headers,
+        body,
+    })
+}
+
+fn answered(first: &str, headers: Headers, body: String) -> Answer {
+    let mut words = first.splitn(3, ' ').skip(1);
+    let status = words.next().and_then(|word| word.parse().ok());
+    let phrase = words.next().unwrap_or_default();
+    Answer {
+        status: status.unwrap_or(0),
+        phrase: phrase.trim().chars().take(MAX_PHRASE).collect(),
+        cseq: headers.get("CSeq").and_then(|text| text.parse().ok()),
+        headers,
+        body,
+    }
+}
+
+/// Two numbers of a `Transport`: `name=4-5`, or the first of them alone.
+pub(super) fn pair(parts: &[&str], name: &str) -> Option<[u16; 2]> {
+    let mut all = parts.iter();
+    let value = all.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
+    let (first, second) = value.split_once('-').unwrap_or((value, ""));
+    let first: u16 = first.trim().parse().ok()?;
+    let second = second.trim().parse();
+    Some([first, second.unwrap_or(first.saturating_add(1))])
+}
+
+/// A request.
+pub(super) fn request(method: &str, url: &str, cseq: u32, fields: &[(&str, &str)]) -> Bytes {
+    let mut out = format!("{method} {url} RTSP/1.0\r\nCSeq: {cseq}\r\n");
+    put_fields(&mut out, fields);
+    Bytes::from(out)
+}
+
+fn put_fields(out: &mut String, fields: &[(&str, &str)]) {
+    for (name, value) in fields {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    out.push_str("\r\n");
 }
 
 /// An answer.
@@ -152,10 +223,6 @@ pub(super) fn answer(status: u16, cseq: u32, fields: &[(&str, &str)]) -> Bytes {
         _ => "Error",
     };
     let mut out = format!("RTSP/1.0 {status} {phrase}\r\nCSeq: {cseq}\r\nServer: crtmpserver\r\n");
-    for (name, value) in fields {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{name}: {value}\r\n");
-    }
-    out.push_str("\r\n");
+    put_fields(&mut out, fields);
     Bytes::from(out)
 }

@@ -56,6 +56,23 @@ pub(super) fn sender_report(bytes: &[u8]) -> Option<(u64, u32)> {
     Some((u64::from(high) << 32 | u64::from(low), time))
 }
 
+/// Whether a packet of reports says that its sender is done (RFC 3550 section 6.6).
+pub(super) fn is_goodbye(bytes: &[u8]) -> bool {
+    let mut r = Reader::new(bytes);
+    while let (Ok([first, kind]), Ok(words)) = (r.array::<2>(), r.u16()) {
+        if first >> 6 != 2 {
+            return false;
+        }
+        if kind == 203 {
+            return true;
+        }
+        if r.take(usize::from(words) * 4).is_err() {
+            return false;
+        }
+    }
+    false
+}
+
 /// What a packet's number says of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
@@ -186,6 +203,12 @@ mod tests {
         assert!(Packet::read(&hex("40e00007000000010000000265")).is_none());
         let report = hex("80c80006000000010000000280000000000000630000000100000001");
         assert_eq!(sender_report(&report), Some((0x2_8000_0000, 99)));
+        assert!(!is_goodbye(&report));
+        let end = [&report[..], &hex("81cb000100000001")].concat();
+        assert!(is_goodbye(&end));
+        for cut in 0..report.len() + 4 {
+            assert!(!is_goodbye(&end[..cut]));
+        }
     }
 
     #[test]

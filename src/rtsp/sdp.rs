@@ -2,11 +2,18 @@
 //! parameters, and by which name each is set up.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD_INDIFFERENT};
 use bytes::Bytes;
 
 use crate::elementary::Coding;
 use crate::limits::{MAX_RTSP_TRACKS, MAX_SPS};
+
+/// Cameras leave out what fills up the last group, and are understood without it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    PAD_INDIFFERENT.with_decode_allow_trailing_bits(true),
+);
 
 /// How a track is coded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +51,19 @@ struct Lines<'a> {
     control: &'a str,
 }
 
+/// `a=control` of the session itself.
+pub(super) fn control(text: &str) -> Option<&str> {
+    let lines = text.lines().map(str::trim);
+    let mut of_session = lines.take_while(|line| !line.starts_with("m="));
+    of_session.find_map(|line| line.strip_prefix("a=control:").map(str::trim))
+}
+
+/// What an attribute says of a payload type.
+fn of_type(text: &str, payload_type: Option<u8>) -> Option<&str> {
+    let (number, rest) = text.trim_start().split_once(' ')?;
+    (number.parse().ok() == payload_type).then_some(rest)
+}
+
 /// Reads the media of a description, in their order; those beyond [`MAX_RTSP_TRACKS`] are left out.
 pub(super) fn read(text: &str) -> Vec<Media> {
     let mut all: Vec<Lines<'_>> = Vec::new();
@@ -70,10 +90,15 @@ pub(super) fn read(text: &str) -> Vec<Media> {
             continue;
         }
         match value.split_once(':') {
-            Some(("control", control)) => media.control = control,
-            Some(("rtpmap", map)) => media.map = map.split_once(' ').map(|(_, map)| map),
+            Some(("control", control)) => media.control = control.trim(),
+            Some(("rtpmap", map)) => {
+                // The others of a line with several types are not ours.
+                media.map = of_type(map, media.payload_type).or(media.map);
+            }
             Some(("fmtp", format)) => {
-                let parameters = format.split_once(' ').map_or("", |(_, rest)| rest);
+                let Some(parameters) = of_type(format, media.payload_type) else {
+                    continue;
+                };
                 media.parameters = parameters
                     .split(';')
                     .filter_map(|pair| pair.trim().split_once('='))
@@ -96,7 +121,7 @@ impl Lines<'_> {
         let lists = names.iter().filter_map(|name| self.parameter(name));
         lists
             .flat_map(|list| list.split(','))
-            .filter_map(|text| STANDARD.decode(text.trim()).ok())
+            .filter_map(|text| BASE64.decode(text.trim()).ok())
             .filter(|set| set.len() <= MAX_SPS)
             .map(Bytes::from)
             .collect()
@@ -104,9 +129,12 @@ impl Lines<'_> {
 
     fn understand(&self) -> Option<Media> {
         let payload_type = self.payload_type?;
-        // Two numbers have a meaning without a map.
+        // These numbers have a meaning without a map (RFC 3551 section 6).
         let map = self.map.unwrap_or(match payload_type {
+            0 => "PCMU/8000",
+            8 => "PCMA/8000",
             14 => "MPA/90000",
+            26 => "JPEG/90000",
             33 => "MP2T/90000",
             _ => "",
         });
@@ -173,6 +201,29 @@ fn bytes_of_hex(text: &str) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cameras_descriptions_are_understood() {
+        let text = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=Media\r\na=control:rtsp://10.0.0.9/a/ \r\nt=0 0\r\n\
+            m=video 0 RTP/AVP 98 99\r\na=control:trackID=1\r\na=rtpmap:98 H265/90000\r\na=rtpmap:99 H264/90000\r\n\
+            a=fmtp:98 sprop-vps=QAEMAf//AWAAAAMAsAAAAwAAAwBdqgJA; sprop-sps=QgEBAWA; sprop-pps=RAHA8vA\r\n\
+            a=fmtp:99 packetization-mode=1\r\n\
+            m=audio 0 RTP/AVP 0\r\na=control:trackID=2\r\n\
+            m=video 0 RTP/AVP 26\r\n";
+        assert_eq!(control(text), Some("rtsp://10.0.0.9/a/"));
+        let media = read(text);
+        let Of::Video(Coding::Hevc, sets) = &media[0].of else {
+            panic!("{media:?}");
+        };
+        let sizes: Vec<usize> = sets.iter().map(Bytes::len).collect();
+        assert_eq!(sizes, [24, 5, 5], "with what fills them up and without");
+        assert_eq!(media[1].of, Of::Other("PCMU".into()));
+        assert_eq!(media[2].of, Of::Other("JPEG".into()));
+        assert_eq!(
+            control("v=0\r\nm=video 0 RTP/AVP 96\r\na=control:x\r\n"),
+            None
+        );
+    }
 
     #[test]
     fn ffmpegs_description_is_understood() {

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::message::{Item, Request, RtspError, answer, read};
+use super::message::{Item, Request, RtspError, answer, pair, read};
+use super::reception::{Figures, Place, Reception};
 use super::sdp;
-use super::track::{FIRST, Line, Track};
-use crate::elementary::Opening;
 use crate::flv::{ReaderLimits, Tag};
 
 /// What an encoder may ask for.
@@ -31,15 +30,6 @@ pub enum Output {
     LeftOut(String),
     /// The peer is done.
     Close,
-}
-
-/// What went wrong so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Packets missing or late.
-    pub gaps: u64,
-    /// Packets that are not what they should be.
-    pub broken: u64,
 }
 
 /// Where a session is.
@@ -65,16 +55,6 @@ enum Asked {
     },
 }
 
-/// A track, and how its media come.
-#[derive(Debug)]
-struct Place {
-    track: Track,
-    /// The channels of RTP and RTCP on the connection.
-    channels: Option<[u8; 2]>,
-    /// Whether it was set up.
-    set_up: bool,
-}
-
 /// See the module. Its memory is one request or packet, one picture, and what [`Server::poll`] was not
 /// asked for.
 #[derive(Debug)]
@@ -84,10 +64,7 @@ pub struct Server {
     buffer: Vec<u8>,
     state: State,
     asked: Option<Asked>,
-    places: Vec<Place>,
-    line: Line,
-    opening: Opening,
-    begun: Instant,
+    reception: Reception,
     now: Instant,
     output: VecDeque<Output>,
     over: bool,
@@ -103,10 +80,7 @@ impl Server {
             buffer: Vec::new(),
             state: State::Idle,
             asked: None,
-            places: Vec::new(),
-            line: Line::default(),
-            opening: Opening::default(),
-            begun: now,
+            reception: Reception::new(now),
             now,
             output: VecDeque::new(),
             over: false,
@@ -148,7 +122,7 @@ impl Server {
                     match item {
                         Item::Request(request) => self.request(&request),
                         Item::Packet(channel, packet) => self.interleaved(channel, &packet),
-                        Item::Answer => {}
+                        Item::Answer(_) => {} // nothing was asked
                     }
                 }
                 Err(error) => {
@@ -172,29 +146,10 @@ impl Server {
         let Some(Asked::Announce { cseq, media }) = self.asked.take() else {
             return;
         };
-        self.places.clear();
-        let (mut video, mut audio) = (false, false);
-        for media in media {
-            let track = Track::new(media, self.limits);
-            let taken = if track.is_video() {
-                &mut video
-            } else {
-                &mut audio
-            };
-            if !track.is_taken() || *taken {
-                if let sdp::Of::Other(name) = &track.media.of {
-                    self.output.push_back(Output::LeftOut(name.clone()));
-                }
-            } else {
-                *taken = true;
-            }
-            self.places.push(Place {
-                track,
-                channels: None,
-                set_up: false,
-            });
-        }
-        if video || audio {
+        let left_out = self.reception.describe(media, self.limits);
+        let left_out = left_out.into_iter().map(Output::LeftOut);
+        self.output.extend(left_out);
+        if self.reception.is_any_taken() {
             self.state = State::Announced;
             self.write(answer(200, cseq, &[]));
         } else {
@@ -219,7 +174,7 @@ impl Server {
         else {
             return;
         };
-        if let Some(place) = self.places.get_mut(track) {
+        if let Some(place) = self.reception.places.get_mut(track) {
             place.set_up = true;
             place.channels = None;
         }
@@ -239,12 +194,7 @@ impl Server {
     pub fn finish(&mut self) {
         let output = &mut self.output;
         let mut out = |tag| output.push_back(Output::Tag(tag));
-        let opening = &mut self.opening;
-        for place in &mut self.places {
-            let mut put = |tag| opening.push(tag, (true, true), &mut out);
-            place.track.finish(&mut put);
-        }
-        opening.end(&mut out);
+        self.reception.finish(&mut out);
         self.over = true;
     }
 
@@ -257,11 +207,7 @@ impl Server {
     /// What went wrong so far.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let of = |what: fn(&Track) -> u64| self.places.iter().map(|p| what(&p.track)).sum();
-        Figures {
-            gaps: of(|track| track.gaps),
-            broken: of(|track| track.broken),
-        }
+        self.reception.figures()
     }
 
     fn write(&mut self, bytes: Bytes) {
@@ -317,28 +263,21 @@ impl Server {
             let ends = url.strip_suffix(control);
             !control.is_empty() && ends.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
         };
-        let only = self.places.len() == 1;
-        let Some(track) = self.places.iter().position(|p| named(p) || only) else {
+        let places = &mut self.reception.places;
+        let only = places.len() == 1;
+        let Some(track) = places.iter().position(|p| named(p) || only) else {
             return self.write(answer(404, cseq, &[]));
         };
         let offers = request.header("Transport").unwrap_or_default();
         for offer in offers.split(',').map(str::trim) {
             let parts: Vec<&str> = offer.split(';').map(str::trim).collect();
-            let pair = |name: &str| {
-                let mut all = parts.iter();
-                let value = all.find_map(|part| part.strip_prefix(name))?;
-                let (first, second) = value.split_once('-').unwrap_or((value, ""));
-                let first: u16 = first.parse().ok()?;
-                let second = second.parse().unwrap_or(first.saturating_add(1));
-                Some([first, second])
-            };
             if parts.contains(&"multicast") {
                 continue;
             }
             match parts.first().copied() {
                 Some("RTP/AVP/TCP") => {
                     let usual = u16::try_from(track * 2).unwrap_or_default();
-                    let [rtp, rtcp] = pair("interleaved=").unwrap_or([usual, usual + 1]);
+                    let [rtp, rtcp] = pair(&parts, "interleaved").unwrap_or([usual, usual + 1]);
                     let (Ok(one), Ok(two)) = (u8::try_from(rtp), u8::try_from(rtcp)) else {
                         continue;
                     };
@@ -346,15 +285,11 @@ impl Server {
                         p.channels
                             .is_some_and(|c| c.contains(&one) || c.contains(&two))
                     };
-                    if self
-                        .places
-                        .iter()
-                        .enumerate()
-                        .any(|(n, p)| n != track && used(p))
-                    {
+                    let mut others = places.iter().enumerate();
+                    if others.any(|(n, p)| n != track && used(p)) {
                         continue;
                     }
-                    if let Some(place) = self.places.get_mut(track) {
+                    if let Some(place) = places.get_mut(track) {
                         place.channels = Some([one, two]);
                         place.set_up = true;
                     }
@@ -363,7 +298,8 @@ impl Server {
                     return self.set_up(cseq, &transport);
                 }
                 Some("RTP/AVP" | "RTP/AVP/UDP") => {
-                    let Some(ports) = pair("client_port=").filter(|ports| !ports.contains(&0))
+                    let Some(ports) =
+                        pair(&parts, "client_port").filter(|ports| !ports.contains(&0))
                     else {
                         continue;
                     };
@@ -393,45 +329,15 @@ impl Server {
         if self.state != State::Recording {
             return;
         }
-        let found = self.places.iter().enumerate().find_map(|(n, place)| {
-            let at = place.channels?.iter().position(|c| *c == channel)?;
-            Some((n, at == 1))
-        });
-        if let Some((track, rtcp)) = found {
+        if let Some((track, rtcp)) = self.reception.of_channel(channel) {
             self.media(track, rtcp, packet);
         }
     }
 
     fn media(&mut self, track: usize, rtcp: bool, bytes: &[u8]) {
-        let since = self.now.saturating_duration_since(self.begun).as_millis();
-        let now = i64::try_from(since).unwrap_or(i64::MAX / 100);
-        let now = now.saturating_mul(90).saturating_add(FIRST);
-        // Of two tracks of a kind the first is taken.
-        let is_video = |place: &Place| place.track.is_video();
-        let wanted = self.places.get(track).map(is_video);
-        let first = self
-            .places
-            .iter()
-            .position(|p| p.track.is_taken() && Some(is_video(p)) == wanted);
-        if first != Some(track) {
-            return;
-        }
-        let awaits = |is: bool| {
-            let mut all = self.places.iter().filter(|place| place.set_up);
-            all.any(|place| place.track.is_taken() && place.track.is_video() == is)
-        };
-        let awaits = (awaits(false), awaits(true));
-        let (line, output) = (&mut self.line, &mut self.output);
-        let Some(place) = self.places.get_mut(track).filter(|p| p.set_up) else {
-            return;
-        };
-        if rtcp {
-            place.track.report(bytes, line, now);
-        } else {
-            let opening = &mut self.opening;
-            let mut out = |tag| output.push_back(Output::Tag(tag));
-            let mut put = |tag| opening.push(tag, awaits, &mut out);
-            place.track.packet(bytes, now, &mut put);
-        }
+        let output = &mut self.output;
+        let mut out = |tag| output.push_back(Output::Tag(tag));
+        self.reception
+            .take((track, rtcp), bytes, self.now, &mut out);
     }
 }

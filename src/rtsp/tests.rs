@@ -1,5 +1,7 @@
 //! A session as ffmpeg and GStreamer have it, cut at every place, and what hostile ones send.
 
+mod client;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
