@@ -15,7 +15,7 @@ mod stalled;
 mod verbs;
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
@@ -355,6 +355,149 @@ fn each_keeps_to_itself() {
         "{log}\n{shown}"
     );
     assert!(shown.contains("not you, ***"), "{shown}");
+}
+
+/// What a source of RTSP says to a method: status and fields, and what follows them. Nothing ends it.
+type Said = Option<(String, Vec<u8>)>;
+
+/// A source of RTSP.
+fn source(say: impl Fn(&str) -> Said + Send + Clone + 'static) -> u16 {
+    fake(move |socket| {
+        let _ = answers(socket, &say);
+    })
+}
+
+fn answers(mut socket: TcpStream, say: &dyn Fn(&str) -> Said) -> Option<()> {
+    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
+    loop {
+        let (mut method, mut cseq) = (String::new(), String::new());
+        loop {
+            let line = lines.next()?.ok()?;
+            if line.is_empty() {
+                break;
+            }
+            if method.is_empty() {
+                line.split(' ').next()?.clone_into(&mut method);
+            }
+            if let Some(number) = line.strip_prefix("CSeq: ") {
+                number.clone_into(&mut cseq);
+            }
+        }
+        let (head, rest) = say(&method)?;
+        let (status, fields) = head.split_once('\n').unwrap_or((&head, ""));
+        write!(socket, "RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n{fields}\r\n").ok()?;
+        socket.write_all(&rest).ok()?;
+    }
+}
+
+const H264: &str = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:1\r\n\
+    a=fmtp:96 sprop-parameter-sets=Z2QAKKzZQHgCJ+XARAAAAwAEAAADAMg8YMZY,aOvjyyLA\r\n";
+const JPEG: &str = "v=0\r\nm=video 0 RTP/AVP 26\r\na=control:1\r\n";
+
+/// A camera that has one picture, and behind it this.
+fn plays(method: &str, description: &str, behind: &[u8]) -> Said {
+    let ok = |fields: &str, rest: &[u8]| Some((format!("200 OK\n{fields}"), rest.to_vec()));
+    let transport = "Session: 7\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
+    let picture = [
+        &b"$\0\0\x0e\x80\xe0\0\x01\0\0\0\0\0\0\0\x09"[..],
+        &[0x65, 1],
+    ];
+    match method {
+        "DESCRIBE" => ok(
+            &format!("Content-Length: {}\r\n", description.len()),
+            description.as_bytes(),
+        ),
+        "SETUP" => ok(transport, &[]),
+        "PLAY" => ok("", &[&picture.concat()[..], behind].concat()),
+        _ => ok("", &[]),
+    }
+}
+
+#[test]
+fn sources_of_rtsp_keep_to_themselves_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let no = |status: &str, fields: String| Some((format!("{status}\n{fields}"), Vec::new()));
+    let good = source(|method| plays(method, H264, &[]));
+    let moves = source(move |_| {
+        no(
+            "302 Moved",
+            format!("Location: rtsp://127.0.0.1:{good}/live\r\n"),
+        )
+    });
+    let circles = free();
+    let listener = TcpListener::bind(("127.0.0.1", circles)).unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let to = format!("Location: rtsp://127.0.0.1:{circles}/x\r\n");
+            let _ = answers(socket.unwrap(), &|_| no("301 Moved", to.clone()));
+        }
+    });
+    let out = source(move |_| no("302 Moved", "Location: http://x/\r\n".into()));
+    let refuses = source(move |_| no("404 No such keyword-77", String::new()));
+    let asks = source(move |_| {
+        let offer = "WWW-Authenticate: Digest realm=\"cam\", nonce=\"n\"\r\n";
+        no("401 Unauthorized", offer.into())
+    });
+    let jpeg = source(|method| plays(method, JPEG, &[]));
+    let no_tcp = source(move |method| match method {
+        "SETUP" => no("461 Unsupported Transport", String::new()),
+        other => plays(other, H264, &[]),
+    });
+    let goodbye = source(|method| plays(method, H264, b"$\x01\0\x08\x81\xcb\0\x01\0\0\0\x09"));
+    let rubbish = fake(|mut socket| {
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = socket.read(&mut [0; 64]);
+    });
+    let hangs = fake(|mut socket| {
+        let mut bytes = [0; 1024];
+        while socket.read(&mut bytes).is_ok_and(|n| n > 0) {}
+    });
+    let cases = [
+        ("good", good, "state", "live"),
+        ("moved", moves, "state", "live"),
+        ("circle", circles, "code", "remote-moved"),
+        ("out", out, "code", "remote-moved"),
+        ("refused", refuses, "code", "remote-refused"),
+        ("login", asks, "code", "remote-login"),
+        ("jpeg", jpeg, "code", "remote-media"),
+        ("no-tcp", no_tcp, "code", "remote-refused"),
+        ("goodbye", goodbye, "code", "remote-lost"),
+        ("rubbish", rubbish, "code", "remote-lost"),
+        ("hung", hangs, "code", "remote-silent"),
+        ("nobody", free(), "code", "remote-unreachable"),
+    ];
+    let tables: String = cases
+        .iter()
+        .map(|(name, port, ..)| {
+            format!(
+                "[[pull]]\nstream = \"live/{name}\"\nuri = \"rtsp://ann:hunter2@127.0.0.1:{port}/live?keyword-77\"\n"
+            )
+        })
+        .collect();
+    let keys = format!("[limits]\npublish_timeout = \"5m\"\n{tables}");
+    let server = Server::start(dir.path(), "here", free(), &keys);
+    for (name, _, key, value) in cases {
+        server.until_one(&format!("live/{name}"), key, value);
+    }
+    let answer = server.json(&["remotes"]);
+    for (name, said) in [
+        ("jpeg", "no track this server can take: JPEG"),
+        ("no-tcp", "transport"),
+        ("login", "does not take this user and password"),
+        ("hung", "does not answer OPTIONS"),
+    ] {
+        let row = one(&answer, &format!("live/{name}")).to_string();
+        assert!(row.contains(said), "{row}");
+    }
+    for name in ["good", "moved"] {
+        let row = one(&answer, &format!("live/{name}"));
+        assert_eq!(row["failures"], 0, "{row}");
+    }
+    let shown = server.log() + &answer.to_string();
+    for secret in ["hunter2", "keyword-77"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("404 No such ***"), "{shown}");
 }
 
 #[test]

@@ -286,6 +286,10 @@ mod tests {
                 "c.toml:1: pull: is written as tables",
             ),
             (
+                format!("{good}transport = \"udp\"\n"),
+                "c.toml:4: pull.transport: is for a pull of an rtsp:// address",
+            ),
+            (
                 format!("{good}type = \"live\"\n"),
                 "c.toml:4: pull.type: is for a push",
             ),

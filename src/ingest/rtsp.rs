@@ -5,11 +5,9 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::ReadBuf;
-use tokio::net::UdpSocket;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
@@ -17,10 +15,11 @@ use super::Route;
 use super::publishing::{End, Publishing, Who, bad_name, left_out, not_listed};
 use crate::auth::{Grant, HeldKey, Identity, KeyGrant, Policy, is_key};
 use crate::flv::{ReaderLimits, Tag};
-use crate::limits::{Limits, MAX_RTSP_TRACKS, READ_BUFFER, READ_TURN};
+use crate::limits::{Limits, MAX_RTP, MAX_RTSP_TRACKS, READ_BUFFER, READ_TURN};
 use crate::media::{NameError, StreamName};
 use crate::net::{
-    Admitted, Bell, Incoming, Outlet, OutletEvent, Registered, Shard, Wish, canonical,
+    Admitted, Bell, Came, Incoming, Outlet, OutletEvent, Pair, Registered, Shard, Wish, canonical,
+    poll_pairs,
 };
 use crate::relay::{Hub, Wake};
 use crate::rtsp::{Figures, Output, Server};
@@ -31,18 +30,8 @@ use crate::telemetry::repeats::repeated;
 
 /// How long the last words to a peer may take.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// The longest datagram that is taken: more than any network carries.
-const MAX_DATAGRAM: usize = 16 * 1024;
 /// Datagrams that are taken before others get their turn.
 const DATAGRAMS_AT_ONCE: usize = 64;
-/// Pairs of ports that are tried.
-const TRIES: usize = 16;
-
-/// The two sockets of a track.
-struct Pair {
-    track: usize,
-    sockets: [UdpSocket; 2],
-}
 
 struct Connection {
     hub: Arc<Hub>,
@@ -58,7 +47,8 @@ struct Connection {
     bell: Arc<Bell>,
     machine: Server,
     counted: Figures,
-    pairs: Vec<Pair>,
+    /// The ports of tracks.
+    pairs: Vec<(usize, Pair)>,
     name: Option<StreamName>,
     publishing: Option<Publishing>,
     /// What it publishes by, when that is not its address.
@@ -112,7 +102,7 @@ impl Connection {
         let (outlet, shard) = (Rc::clone(&self.outlet), Rc::clone(&self.shard));
         let bell = Arc::clone(&self.bell);
         let mut stopping = std::pin::pin!(shard.stopping());
-        let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut buffer = vec![0; MAX_RTP];
         loop {
             let due = self.deadline();
             let over = tokio::select! {
@@ -130,7 +120,7 @@ impl Connection {
                         Err(_) => Err(("connection-broken", End::Cut)),
                     }
                 }
-                came = poll_fn(|cx| poll_datagram(&self.pairs, &mut buffer, cx)) => {
+                came = poll_fn(|cx| poll_pairs(pairs(&self.pairs), &mut buffer, cx)) => {
                     self.datagrams(came, &mut buffer).await
                 }
                 () = sleep_until(due.into()) => {
@@ -207,40 +197,39 @@ impl Connection {
     }
 
     /// Takes a datagram that came, and those behind it.
-    async fn datagrams(&mut self, came: Came, buffer: &mut [u8]) -> Result<(), Over> {
-        let mut came = Some(came);
-        for _ in 0..DATAGRAMS_AT_ONCE {
-            let Some(Came {
-                pair,
-                rtcp,
-                size,
-                from,
-            }) = came.take()
-            else {
-                return Ok(());
-            };
-            let now = Instant::now();
-            // Only what comes from where the connection comes from is its own.
-            let own = canonical(from).ip() == self.who.peer.ip();
-            let track = self.pairs.get(pair).map(|pair| pair.track);
-            if let (true, Some(track)) = (own, track) {
-                let traffic = self.shard.metrics().traffic(Protocol::Rtsp);
-                traffic.bytes_in.inc_by(size as u64);
-                let bytes = buffer.get(..size).unwrap_or_default();
-                self.machine.datagram(track, rtcp, bytes, now);
-                self.drain(now)?;
-            }
-            let pairs = &self.pairs;
-            came = poll_fn(|cx| {
-                Poll::Ready(match poll_datagram(pairs, buffer, cx) {
+    async fn datagrams(&mut self, mut came: Came, buffer: &mut [u8]) -> Result<(), Over> {
+        for _ in 1..DATAGRAMS_AT_ONCE {
+            self.datagram(came, buffer)?;
+            let all = &self.pairs;
+            let next = poll_fn(|cx| {
+                Poll::Ready(match poll_pairs(pairs(all), buffer, cx) {
                     Poll::Ready(came) => Some(came),
                     Poll::Pending => None,
                 })
-            })
-            .await;
+            });
+            match next.await {
+                Some(next) => came = next,
+                None => return Ok(()),
+            }
         }
+        self.datagram(came, buffer)?;
         yield_now().await;
         Ok(())
+    }
+
+    /// Only what comes from where the connection comes from is its own.
+    fn datagram(&mut self, came: Came, buffer: &[u8]) -> Result<(), Over> {
+        let own = canonical(came.from).ip() == self.who.peer.ip();
+        let track = self.pairs.get(came.pair).map(|(track, _)| *track);
+        let (true, Some(track)) = (own, track) else {
+            return Ok(());
+        };
+        let traffic = self.shard.metrics().traffic(Protocol::Rtsp);
+        traffic.bytes_in.inc_by(came.size as u64);
+        let now = Instant::now();
+        let bytes = buffer.get(..came.size).unwrap_or_default();
+        self.machine.datagram(track, came.rtcp, bytes, now);
+        self.drain(now)
     }
 
     /// Does what the machine wants until it wants nothing more.
@@ -369,43 +358,16 @@ impl Connection {
         (&*self.route.app, path)
     }
 
-    /// Two ports beside each other, the first of them even.
+    /// The ports of a track.
     fn open_pair(&mut self, track: usize) -> io::Result<[u16; 2]> {
-        self.pairs.retain(|pair| pair.track != track);
+        self.pairs.retain(|(known, _)| *known != track);
         if self.pairs.len() >= MAX_RTSP_TRACKS {
             return Err(io::Error::other("too many tracks"));
         }
-        let ip = self.local.ip();
-        let bind = |port: u16| {
-            let socket = std::net::UdpSocket::bind(SocketAddr::new(ip, port))?;
-            socket.set_nonblocking(true)?;
-            let _ = socket2::SockRef::from(&socket)
-                .set_recv_buffer_size(crate::limits::DATAGRAM_BUFFER);
-            Ok::<_, io::Error>(socket)
-        };
-        let mut last = io::Error::other("no port is free");
-        for _ in 0..TRIES {
-            let first = bind(0)?;
-            let port = first.local_addr()?.port();
-            let other = port ^ 1;
-            match bind(other) {
-                Ok(second) => {
-                    let sockets = if port.is_multiple_of(2) {
-                        [first, second]
-                    } else {
-                        [second, first]
-                    };
-                    let [rtp, rtcp] = sockets;
-                    self.pairs.push(Pair {
-                        track,
-                        sockets: [UdpSocket::from_std(rtp)?, UdpSocket::from_std(rtcp)?],
-                    });
-                    return Ok([port & !1, port | 1]);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let pair = Pair::open(self.local.ip())?;
+        let ports = pair.ports();
+        self.pairs.push((track, pair));
+        Ok(ports)
     }
 
     fn tag(&mut self, tag: Tag, now: Instant) -> Result<(), Over> {
@@ -438,29 +400,6 @@ impl Connection {
     }
 }
 
-/// A datagram in the buffer.
-struct Came {
-    pair: usize,
-    rtcp: bool,
-    size: usize,
-    from: SocketAddr,
-}
-
-/// The next datagram of any socket.
-fn poll_datagram(pairs: &[Pair], buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Came> {
-    for (pair, sockets) in pairs.iter().enumerate() {
-        for (socket, rtcp) in sockets.sockets.iter().zip([false, true]) {
-            let mut room = ReadBuf::new(buffer);
-            // An error is about one datagram that nobody will see.
-            if let Poll::Ready(Ok(from)) = socket.poll_recv_from(cx, &mut room) {
-                return Poll::Ready(Came {
-                    pair,
-                    rtcp,
-                    size: room.filled().len(),
-                    from,
-                });
-            }
-        }
-    }
-    Poll::Pending
+fn pairs(all: &[(usize, Pair)]) -> impl Iterator<Item = &Pair> {
+    all.iter().map(|(_, pair)| pair)
 }

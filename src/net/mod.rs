@@ -19,6 +19,8 @@ mod fanout;
 mod listener;
 mod outlet;
 mod pacing;
+#[cfg(feature = "publish")]
+mod pairs;
 mod player;
 mod registry;
 mod secure;
@@ -33,6 +35,8 @@ pub use bind::{BindError, Bound, Listener, Rebound};
 pub use listener::{Door, Incoming};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals, Wish};
 pub use pacing::Latency;
+#[cfg(feature = "publish")]
+pub use pairs::{Came, Pair, poll_pairs};
 pub use player::{Announce, Play};
 #[cfg(feature = "publish")]
 pub use registry::PlaysFile;

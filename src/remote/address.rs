@@ -1,6 +1,7 @@
-//! Where another server is, as people write it: `rtmp://USER:PASSWORD@HOST:PORT/PATH?QUERY`.
+//! Where another server is, as people write it: `rtmp://USER:PASSWORD@HOST:PORT/PATH?QUERY`, or `rtsp://`.
 //!
-//! What is shown of it (`Display`) has neither login nor query: both are secrets more often than not.
+//! What is shown of it (`Display`) has neither login nor query: both are secrets more often than not. Neither
+//! has it what a camera takes as `user=NAME&password=WORD` in its path.
 //! For the same reason no error repeats the text.
 
 use std::fmt;
@@ -9,14 +10,16 @@ use std::str::FromStr;
 use super::secret::Password;
 use crate::limits::MAX_REMOTE_URL;
 
-/// A server of RTMP or RTMPS, and a path on it.
+/// A server of RTMP, RTMPS, RTSP or RTSPS, and a path on it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// RTSP, and not RTMP.
+    pub rtsp: bool,
     /// In TLS.
     pub tls: bool,
     /// A name or an address, without the brackets of IPv6.
     pub host: String,
-    /// When it was not given, 1935, or 443 in TLS.
+    /// When it was not given, 1935, or 443 in TLS; of RTSP 554, or 322 in TLS.
     pub port: u16,
     /// Behind the first `/`, without it; may be empty.
     pub path: String,
@@ -37,17 +40,32 @@ impl Address {
         }
     }
 
+    /// What of a path of RTSP tells a login.
+    pub(super) fn secret_parts(&self) -> impl Iterator<Item = &str> {
+        let parts = self.path.split('/').filter(|part| part.contains('='));
+        parts.filter(|_| self.rtsp)
+    }
+
     /// `rtmp://host:port`.
     #[must_use]
     pub fn server(&self) -> String {
-        let scheme = if self.tls { "rtmps" } else { "rtmp" };
+        let scheme = match (self.rtsp, self.tls) {
+            (false, false) => "rtmp",
+            (false, true) => "rtmps",
+            (true, false) => "rtsp",
+            (true, true) => "rtsps",
+        };
         format!("{scheme}://{}", self.place())
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.server(), self.path)
+        let mut path = self.path.clone();
+        for secret in self.secret_parts() {
+            path = path.replace(secret, "...");
+        }
+        write!(f, "{}/{path}", self.server())
     }
 }
 
@@ -61,18 +79,22 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            |why: &str| format!("{why}; write \"rtmp://HOST/APPLICATION/STREAM\", or rtmps://");
+        let wrong = |why: &str| {
+            format!("{why}; write \"rtmp://HOST/APPLICATION/STREAM\", or rtmps://, rtsp://")
+        };
         if text.len() > MAX_REMOTE_URL {
             return Err(wrong(&format!("is longer than {MAX_REMOTE_URL} bytes")));
         }
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(wrong("has a space or a control character"));
         }
-        let (rest, tls) = match (strip(text, "rtmp://"), strip(text, "rtmps://")) {
-            (Some(rest), _) => (rest, false),
-            (_, Some(rest)) => (rest, true),
-            _ => return Err(wrong("is no rtmp:// or rtmps:// address")),
+        let mut known = SCHEMES.iter();
+        let found = known.find_map(|(scheme, rtsp, tls, port)| {
+            let rest = strip(text, scheme)?;
+            Some((rest, *rtsp, *tls, *port))
+        });
+        let Some((rest, rtsp, tls, usual)) = found else {
+            return Err(wrong("is no rtmp://, rtmps:// or rtsp:// address"));
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (path, query) = match path.split_once('?') {
@@ -86,9 +108,10 @@ impl FromStr for Address {
         };
         let (host, port) = place_of(place).map_err(wrong)?;
         Ok(Self {
+            rtsp,
             tls,
             host,
-            port: port.unwrap_or(if tls { 443 } else { 1935 }),
+            port: port.unwrap_or(usual),
             path: path.to_owned(),
             query,
             login: login.map(|login| {
@@ -98,6 +121,14 @@ impl FromStr for Address {
         })
     }
 }
+
+/// Schemes: of RTSP, in TLS, and the usual port.
+const SCHEMES: [(&str, bool, bool, u16); 4] = [
+    ("rtmp://", false, false, 1935),
+    ("rtmps://", false, true, 443),
+    ("rtsp://", true, false, 554),
+    ("rtsps://", true, true, 322),
+];
 
 /// Schemes are written in any case.
 fn strip<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
@@ -189,6 +220,16 @@ mod tests {
             (true, 443, "[::1]:443")
         );
         assert_eq!(parsed("rtmp://h").to_string(), "rtmp://h:1935/");
+        let a = parsed("rtsp://admin:@10.0.0.9/h264/ch1?channel=1");
+        assert_eq!(
+            (a.rtsp, a.tls, a.to_string().as_str()),
+            (true, false, "rtsp://10.0.0.9:554/h264/ch1")
+        );
+        let (user, password) = a.login.unwrap();
+        assert_eq!((user.as_str(), password.reveal()), ("admin", ""));
+        let a = parsed("rtsps://h/live/user=admin&password=hunter2&channel=1.sdp");
+        assert_eq!((a.rtsp, a.tls, a.port), (true, true, 322));
+        assert_eq!(a.to_string(), "rtsps://h:322/live/...");
         let (user, password) = parsed("rtmp://u:p@q%zz@h/a").login.unwrap();
         assert_eq!((user.as_str(), password.reveal()), ("u", "p@q%zz"));
     }
@@ -218,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_no_secret_is_shown(text in "(rtmps?://)?[a-z@:/?%\\[\\].0-9é]{0,40}") {
+        fn no_text_panics_and_no_secret_is_shown(text in "(rt[ms]ps?://)?[a-z@:/?%\\[\\].0-9é]{0,40}") {
             if let Ok(address) = text.parse::<Address>() {
                 let shown = format!("{address} {address:?}");
                 prop_assert!(!shown.contains('?'));

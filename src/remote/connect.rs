@@ -19,7 +19,7 @@ use crate::system::random;
 use crate::transport::Connector;
 
 /// What a pull calls itself.
-const PLAYER: &str = concat!("crtmpserver/", env!("CARGO_PKG_VERSION"));
+pub(super) const PLAYER: &str = concat!("crtmpserver/", env!("CARGO_PKG_VERSION"));
 /// What a push calls itself: servers with Adobe logins tell encoders by such a name.
 const ENCODER: &str = concat!(
     "FMLE/3.0 (compatible; crtmpserver/",
@@ -53,6 +53,9 @@ impl Place {
 
     /// Where a server sends, to the same stream. From TLS nobody is led out of it.
     pub(super) fn elsewhere(&self, to: Address, spec: &Spec) -> Result<Self, Trouble> {
+        if self.address.rtsp != to.rtsp || self.address.tls && !to.tls {
+            return Err(Trouble::BadRedirect);
+        }
         let app = to.path.trim_end_matches('/');
         // Some servers name the stream too.
         let name = spec.name.as_deref().unwrap_or_default();
@@ -60,9 +63,6 @@ impl Place {
             .strip_suffix(name)
             .and_then(|app| app.strip_suffix('/'))
             .unwrap_or(app);
-        if self.address.tls && !to.tls {
-            return Err(Trouble::BadRedirect);
-        }
         let (own, own_query) = split(&self.app);
         let app = if app.is_empty() { own } else { app };
         let query = to.query.as_deref().or(own_query);
@@ -81,13 +81,13 @@ fn split(app: &str) -> (&str, Option<&str>) {
 }
 
 /// What of a wish is in files.
-struct Files {
-    password: Option<String>,
-    connector: Option<Connector>,
+pub(super) struct Files {
+    pub(super) password: Option<String>,
+    pub(super) connector: Option<Connector>,
 }
 
 /// Off the event loop: a file system may hang, and reading the system's authorities takes a while.
-async fn files(spec: &Spec, tls: bool) -> Result<Files, Trouble> {
+pub(super) async fn files(spec: &Spec, tls: bool) -> Result<Files, Trouble> {
     let word = spec.login.as_ref().map(|(_, hidden)| hidden.clone());
     let ca_file = spec.wish.ca_file.clone();
     let read = spawn_blocking(move || {

@@ -14,6 +14,8 @@ use super::connect::{Place, connect};
 #[cfg(feature = "publish")]
 use super::pull::Pull;
 use super::push::{End, Push, farewell};
+#[cfg(feature = "publish")]
+use super::rtsp;
 use super::trouble::Trouble;
 use super::wish::{Direction, Local};
 use super::{Context, Remotes};
@@ -24,11 +26,14 @@ use crate::relay::{State, Stream};
 use crate::rtmp_client::{Backoff, Complaint, Session};
 use crate::system::random_number;
 use crate::telemetry::logging::{Sentence, limited};
+use crate::telemetry::metrics::Metrics;
 
 /// One connection of a job, from the moment that it is there.
 pub(super) struct Attempt<'a> {
     pub(super) context: &'a Context,
     pub(super) job: &'a Job,
+    #[cfg_attr(not(feature = "publish"), expect(dead_code, reason = "of pulls alone"))]
+    pub(super) metrics: &'a Metrics,
     /// Media has gone over.
     flowed: Cell<bool>,
     /// How long there had been none, if there ever was.
@@ -57,6 +62,26 @@ impl Attempt<'_> {
     }
 }
 
+/// The connection that there is, for its last words.
+#[derive(Default)]
+struct Link {
+    rtmp: Option<Session>,
+    #[cfg(feature = "publish")]
+    rtsp: Option<Box<rtsp::Session>>,
+}
+
+impl Link {
+    async fn farewell(&mut self, why: &str) {
+        if let Some(mut session) = self.rtmp.take() {
+            farewell(&mut session, why).await;
+        }
+        #[cfg(feature = "publish")]
+        if let Some(mut session) = self.rtsp.take() {
+            session.farewell().await;
+        }
+    }
+}
+
 /// Does one job until nobody wants it any more.
 pub(super) async fn keep(remotes: Arc<Remotes>, shard: Rc<Shard>, job: Arc<Job>) {
     let Local::One(name) = job.spec.local.clone() else {
@@ -64,10 +89,10 @@ pub(super) async fn keep(remotes: Arc<Remotes>, shard: Rc<Shard>, job: Arc<Job>)
     };
     let context = &remotes.context;
     let mut over = job.over.subscribe();
-    let mut session = None;
+    let mut link = Link::default();
     let work = async {
-        let mut keeper = Keeper::new(context, &job, &name);
-        while keeper.turn(&mut session).await {}
+        let mut keeper = Keeper::new(context, &job, &name, shard.metrics());
+        while keeper.turn(&mut link).await {}
         remotes.gone(job.id);
     };
     tokio::select! {
@@ -77,9 +102,7 @@ pub(super) async fn keep(remotes: Arc<Remotes>, shard: Rc<Shard>, job: Arc<Job>)
         () = shard.stopping() => {}
         () = work => {}
     }
-    if let Some(mut session) = session {
-        farewell(&mut session, "it is not wanted any more").await;
-    }
+    link.farewell("it is not wanted any more").await;
 }
 
 /// What outlives a connection.
@@ -87,6 +110,7 @@ struct Keeper<'a> {
     context: &'a Context,
     job: &'a Job,
     name: &'a StreamName,
+    metrics: &'a Metrics,
     place: Place,
     /// Servers that sent elsewhere since media flowed.
     hops: usize,
@@ -95,11 +119,12 @@ struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(context: &'a Context, job: &'a Job, name: &'a StreamName) -> Self {
+    fn new(context: &'a Context, job: &'a Job, name: &'a StreamName, metrics: &'a Metrics) -> Self {
         Self {
             context,
             job,
             name,
+            metrics,
             place: Place::of(&job.spec),
             hops: 0,
             backoff: Backoff::default(),
@@ -108,25 +133,25 @@ impl<'a> Keeper<'a> {
     }
 
     /// One connection, and the pause behind it; false when there is to be no other.
-    async fn turn(&mut self, slot: &mut Option<Session>) -> bool {
+    async fn turn(&mut self, link: &mut Link) -> bool {
         let stream = self.ready().await;
         self.job.enter(Phase::Connecting);
         let attempt = Attempt {
             context: self.context,
             job: self.job,
+            metrics: self.metrics,
             flowed: Cell::new(false),
             complaint: &self.complaint,
         };
         let again = self.job.again.notified();
         let end = tokio::select! {
-            end = live(&attempt, self.name, stream, &self.place, slot) => end,
+            end = live(&attempt, self.name, stream, &self.place, link) => end,
             () = again => None,
         };
-        if let Some(mut session) = slot.take()
-            && !matches!(end, Some(End::Away))
-        {
-            farewell(&mut session, "it begins anew").await;
+        if matches!(end, Some(End::Away)) {
+            *link = Link::default(); // its last words are said
         }
+        link.farewell("it begins anew").await;
         let flowed = attempt.flowed.get();
         if flowed {
             self.backoff.reset();
@@ -238,17 +263,22 @@ async fn live(
     name: &StreamName,
     stream: Option<Arc<Stream>>,
     place: &Place,
-    slot: &mut Option<Session>,
+    link: &mut Link,
 ) -> Option<End> {
     let limits = attempt.context.shards.limits();
     let spec = &attempt.job.spec;
+    #[cfg(feature = "publish")]
+    if place.address.rtsp {
+        let pulled = rtsp::pull(attempt, name, place, &mut link.rtsp);
+        return Some(End::Trouble(Box::pin(pulled).await));
+    }
     let connected = timeout(REMOTE_LOGIN, connect(spec, place, limits)).await;
     let (session, caps) = match connected {
         Ok(Ok(connected)) => connected,
         Ok(Err(trouble)) => return Some(End::Trouble(trouble)),
         Err(_) => return Some(End::Trouble(Trouble::Silent(REMOTE_LOGIN))),
     };
-    let session = slot.insert(session);
+    let session = link.rtmp.insert(session);
     Some(match stream {
         Some(stream) => {
             let push = Push::new(attempt, stream, &caps);

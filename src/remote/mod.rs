@@ -1,4 +1,5 @@
-//! Pulls and pushes: streams taken from other servers and given to others, each kept alive for ever.
+//! Pulls and pushes: streams taken from other servers (RTMP, RTSP) and given to others (RTMP), each kept alive
+//! for ever.
 //!
 //! ```text
 //! configuration, verbs --Wish--> Spec --> Board <-- keep: one task for each, on a shard
@@ -17,6 +18,8 @@ mod keep;
 #[cfg(feature = "publish")]
 mod pull;
 mod push;
+#[cfg(feature = "publish")]
+mod rtsp;
 mod secret;
 mod store;
 mod trouble;

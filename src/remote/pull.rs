@@ -24,7 +24,7 @@ use crate::system::{random_number, wall_ms};
 use crate::telemetry::logging::limited;
 
 /// Beside what is due, a pull looks at its clock this often.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Pull<'a> {
@@ -80,14 +80,12 @@ impl<'a> Pull<'a> {
         loop {
             let look = Instant::now().checked_add(LOOK);
             let look = look.unwrap_or_else(Instant::now);
-            let displaced = Arc::clone(&self.displaced);
+            let displaced = self.displaced();
             let event = tokio::select! {
                 event = session.next() => event,
                 () = displaced.notified() => return Trouble::Displaced,
                 () = sleep_until(look.into()) => {
-                    // A source that is away may be so for ever.
-                    let silent = self.heard.elapsed() >= patience;
-                    if silent && !self.away {
+                    if self.is_silent(patience) {
                         return Trouble::NoMedia(patience);
                     }
                     continue;
@@ -148,7 +146,23 @@ impl<'a> Pull<'a> {
         }
     }
 
-    fn media(&mut self, message: u8, timestamp: u32, payload: Bytes) -> Result<(), Trouble> {
+    /// Notified when another publisher has the stream, or it was ended.
+    pub(super) fn displaced(&self) -> Arc<Notify> {
+        Arc::clone(&self.displaced)
+    }
+
+    /// Whether media should have come; a source that is away may be so for ever.
+    pub(super) fn is_silent(&self, patience: Duration) -> bool {
+        self.heard.elapsed() >= patience && !self.away
+    }
+
+    /// Takes a message of this kind, which is that of an FLV tag.
+    pub(super) fn media(
+        &mut self,
+        message: u8,
+        timestamp: u32,
+        payload: Bytes,
+    ) -> Result<(), Trouble> {
         if message == kind::DATA_AMF0 && is_epoch(&payload) {
             return Ok(()); // it is for mirrors
         }

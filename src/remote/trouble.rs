@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::address::Address;
 use crate::rtmp::client::Event;
 use crate::rtmp_client::Ended;
+#[cfg(feature = "publish")]
+use crate::rtsp::Failed;
 
 /// Why a connection did not come about, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub(super) enum Trouble {
     #[cfg(feature = "publish")]
     #[error("the other server has agreed, and sends no media for {} s", .0.as_secs())]
     NoMedia(Duration),
+    #[cfg(feature = "publish")]
+    #[error("{0}")]
+    Rtsp(#[from] Failed),
     #[error("the other server has taken nothing for {} s", .0.as_secs())]
     Stalled(Duration),
     #[error("the stream here was taken over or ended")]
@@ -57,6 +62,14 @@ impl Trouble {
             Self::Silent(_) | Self::Stalled(_) => "remote-silent",
             #[cfg(feature = "publish")]
             Self::NoMedia(_) => "remote-silent",
+            #[cfg(feature = "publish")]
+            Self::Rtsp(failed) => match failed {
+                Failed::NoLogin | Failed::Login | Failed::Scheme => "remote-login",
+                Failed::Refused { .. } | Failed::Control | Failed::Transport(_) => "remote-refused",
+                Failed::NoMedia | Failed::NoTrack(_) => "remote-media",
+                Failed::Silent(_) => "remote-silent",
+                Failed::Bytes(_) | Failed::Over => "remote-lost",
+            },
             Self::Displaced | Self::Taken => "remote-name-taken",
             #[cfg(feature = "publish")]
             Self::Full => "remote-full",

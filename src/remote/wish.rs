@@ -50,7 +50,10 @@ pub struct Wish {
     /// `flashVer`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flash_ver: Option<String>,
-    /// The authorities that an `rtmps://` server is believed by; without it those of the system.
+    /// Of a pull over RTSP: `tcp` or `udp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
+    /// The authorities that an `rtmps://` or `rtsps://` server is believed by; without it those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
 }
@@ -117,7 +120,8 @@ pub struct Spec {
     pub local: Local,
     /// The other server.
     pub address: Address,
-    /// The application there, with the query of the address when that names no stream.
+    /// The application there, with the query of the address when that names no stream; of RTSP empty, as there
+    /// the address names it all.
     pub app: String,
     /// The stream there, with the query of the address when it is from there; `None`: each has its own
     /// name.
@@ -179,7 +183,8 @@ impl Spec {
         }
         let mut address: Address = wish.uri.parse().map_err(|e: String| wrong("uri", e))?;
         let from_uri = address.login.take();
-        let login = login(&wish, from_uri)?;
+        over_rtsp(direction, &wish, &address)?;
+        let login = login(&wish, from_uri, &address)?;
         let (app, name) = match direction {
             Direction::Pull => {
                 for (key, given) in [
@@ -191,11 +196,15 @@ impl Spec {
                     }
                 }
                 let (app, name) = address.path.rsplit_once('/').unwrap_or(("", ""));
-                if app.is_empty() || name.is_empty() {
+                if !address.rtsp && (app.is_empty() || name.is_empty()) {
                     let why = "names no stream; write \"rtmp://HOST/APPLICATION/STREAM\"";
                     return Err(wrong("uri", why));
                 }
-                (app.to_owned(), Some(with_query(name, &address)))
+                if address.rtsp {
+                    (String::new(), None)
+                } else {
+                    (app.to_owned(), Some(with_query(name, &address)))
+                }
             }
             Direction::Push => there(&address, &wish, &local)?,
         };
@@ -207,7 +216,7 @@ impl Spec {
         if wish.ca_file.is_some() && !address.tls {
             return Err(wrong(
                 "ca_file",
-                "is for a server in TLS; write rtmps://, or remove it",
+                "is for a server in TLS; write rtmps:// or rtsps://, or remove it",
             ));
         }
         for (key, text) in [
@@ -234,6 +243,12 @@ impl Spec {
             login,
             wish,
         })
+    }
+
+    /// Whether media shall come in datagrams.
+    #[must_use]
+    pub fn datagrams(&self) -> bool {
+        self.wish.transport.as_deref() == Some("udp")
     }
 
     /// The other side for people, without what is secret there: no login and no query, and of a push
@@ -277,6 +292,7 @@ impl Spec {
                 .map(|(_, rest)| rest)
                 .filter(|_| named.is_some()),
         );
+        secrets.extend(self.address.secret_parts());
         if let Some((_, Hidden::Word(word))) = &self.login {
             secrets.push(word.reveal());
         }
@@ -305,9 +321,45 @@ fn local(direction: Direction, text: &str, known: &Applications) -> Result<Local
         .map_err(|e| wrong("stream", format!("{text:?}: {e}; {right}")))
 }
 
+/// What goes with RTSP alone, and what does not go with it.
+fn over_rtsp(direction: Direction, wish: &Wish, address: &Address) -> Result<(), Wrong> {
+    if !address.rtsp {
+        return match wish.transport {
+            Some(_) => Err(wrong(
+                "transport",
+                "is for a pull of an rtsp:// address; remove it",
+            )),
+            None => Ok(()),
+        };
+    }
+    if direction == Direction::Push {
+        let why = "is RTSP, over which nothing is pushed; write \"rtmp://HOST/APPLICATION\"";
+        return Err(wrong("uri", why));
+    }
+    for (key, given) in [
+        ("tc_url", &wish.tc_url),
+        ("page_url", &wish.page_url),
+        ("swf_url", &wish.swf_url),
+        ("flash_ver", &wish.flash_ver),
+    ] {
+        if given.is_some() {
+            return Err(wrong(key, "says nothing over RTSP; remove it"));
+        }
+    }
+    match wish.transport.as_deref() {
+        Some("udp") if address.tls => Err(wrong(
+            "transport",
+            "cannot be \"udp\" for rtsps://, whose media come in TLS; remove it",
+        )),
+        None | Some("tcp" | "udp") => Ok(()),
+        Some(_) => Err(wrong("transport", "is neither \"tcp\" nor \"udp\"")),
+    }
+}
+
 fn login(
     wish: &Wish,
     from_uri: Option<(String, Password)>,
+    address: &Address,
 ) -> Result<Option<(String, Hidden)>, Wrong> {
     let word = match (&wish.password, &wish.password_file) {
         (Some(_), Some(_)) => {
@@ -344,8 +396,10 @@ fn login(
             return Err(wrong("user", "is missing; the password is nobody's"));
         }
     };
+    // RTSP sends a digest of it, or base64.
+    let in_address = |user: &str| !address.rtsp && user.contains(['&', '?', '#']);
     if let Some((user, _)) = &login
-        && (user.is_empty() || user.contains(['&', '?', '#']) || user.chars().any(char::is_control))
+        && (user.is_empty() || in_address(user) || user.chars().any(char::is_control))
     {
         return Err(wrong(
             "user",

@@ -66,6 +66,38 @@ pub enum Ended {
     Random(#[from] getrandom::Error),
 }
 
+/// Connects to `host:port`, in TLS when there is a `connector`.
+///
+/// # Errors
+/// [`Ended::Dial`], [`Ended::Tls`].
+pub async fn dial(address: &str, connector: Option<&Connector>) -> Result<Socket, Ended> {
+    let failed = |source| Ended::Dial {
+        address: address.to_owned(),
+        source,
+    };
+    let socket = match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(failed)?,
+        Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+    };
+    socket.set_nodelay(true)?;
+    // Best effort: the machine's pings find a dead server, too.
+    let _ = give_up_after(&socket, VANISHED);
+    Ok(match connector {
+        None => socket.into(),
+        Some(connector) => {
+            let failed = |source| Ended::Tls {
+                address: address.to_owned(),
+                source,
+            };
+            let made = connector.connect(socket, host(address));
+            match timeout(DIAL_TIMEOUT, made).await {
+                Ok(made) => made.map_err(failed)?,
+                Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+            }
+        }
+    })
+}
+
 /// One connection to a server.
 pub struct Session {
     socket: Socket,
@@ -99,31 +131,7 @@ impl Session {
         connector: Option<&Connector>,
         config: ClientConfig,
     ) -> Result<Self, Ended> {
-        let failed = |source| Ended::Dial {
-            address: address.to_owned(),
-            source,
-        };
-        let socket = match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map_err(failed)?,
-            Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
-        };
-        socket.set_nodelay(true)?;
-        // Best effort: the machine's pings find a dead server, too.
-        let _ = give_up_after(&socket, VANISHED);
-        let socket = match connector {
-            None => socket.into(),
-            Some(connector) => {
-                let failed = |source| Ended::Tls {
-                    address: address.to_owned(),
-                    source,
-                };
-                let made = connector.connect(socket, host(address));
-                match timeout(DIAL_TIMEOUT, made).await {
-                    Ok(made) => made.map_err(failed)?,
-                    Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
-                }
-            }
-        };
+        let socket = dial(address, connector).await?;
         Ok(Self {
             socket,
             machine: Client::new(config, Instant::now()),
@@ -252,7 +260,8 @@ fn host(address: &str) -> &str {
         .unwrap_or(host)
 }
 
-fn is_idle(error: &io::Error) -> bool {
+/// Whether there is nothing wrong, but nothing to be had for the moment.
+pub(crate) fn is_idle(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

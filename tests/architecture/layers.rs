@@ -194,6 +194,8 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
         &[
             "transport",
             "rtmp_client",
+            "rtsp",
+            "flv",
             "net",
             "auth",
             "bridge",

@@ -99,6 +99,54 @@ fn nothing_secret_is_shown() {
 }
 
 #[test]
+fn a_pull_over_rtsp_names_an_address() {
+    let camera = || wish("live/cam", "rtsp://ad&min:@10.0.0.9/ch1?stream=0");
+    let spec = pull(camera()).unwrap();
+    assert_eq!(spec.to_string(), "live/cam <- rtsp://10.0.0.9:554/ch1");
+    assert_eq!((spec.app.as_str(), spec.name.as_deref()), ("", None));
+    assert!(!spec.datagrams());
+    let word = Hidden::Word(Password::new(String::new()));
+    assert_eq!(spec.login, Some(("ad&min".to_owned(), word)));
+    let udp = |wish: Wish| Wish {
+        transport: Some("udp".to_owned()),
+        ..wish
+    };
+    assert!(pull(udp(camera())).unwrap().datagrams());
+    assert!(
+        pull(wish("live/cam", "rtsp://h")).is_ok(),
+        "some have no path"
+    );
+    let hidden = pull(wish("live/cam", "rtsp://h/user=a&password=hunter2")).unwrap();
+    let said = format!(
+        "{hidden} {}",
+        hidden.without_secrets("no user=a&password=hunter2 here")
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+    for (wrong, key) in [
+        (udp(wish("live/a", "rtmp://h/app/x")), "transport"),
+        (udp(wish("live/a", "rtsps://h/x")), "transport"),
+        (
+            Wish {
+                transport: Some("sctp".to_owned()),
+                ..camera()
+            },
+            "transport",
+        ),
+        (
+            Wish {
+                swf_url: Some("x".to_owned()),
+                ..camera()
+            },
+            "swf_url",
+        ),
+        (wish("live/a", "rtsp://h:0/x"), "uri"),
+    ] {
+        assert_eq!(pull(wrong).unwrap_err().key, key);
+    }
+    assert_eq!(push(camera()).unwrap_err().key, "uri");
+}
+
+#[test]
 fn what_is_wrong_names_its_key() {
     let (base, tls) = (
         wish("live/a", "rtmp://h/app/x"),
