@@ -11,6 +11,7 @@
 )]
 
 mod abuse;
+mod cameras;
 mod cluster;
 mod control;
 mod daemon;
@@ -53,6 +54,8 @@ const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 const NAMESPACES: &str = "a network namespace";
 /// Stands for the path of the newer ffmpeg.
 const NEWER_FFMPEG: &str = "newer ffmpeg";
+/// Stands for GStreamer's RTSP server.
+const RTSP_SERVER: &str = "GStreamer's RTSP server for Python";
 /// Stands for the path of a python that has the m3u8 package.
 const M3U8: &str = "python with m3u8";
 
@@ -506,6 +509,21 @@ const TESTS: &[Test] = &[
         ways::rtsp_with_reordered_pictures,
     ),
     (
+        "cameras::a_camera_is_pulled_on_its_connection",
+        &[FFMPEG, RTSP_SERVER],
+        cameras::a_camera_is_pulled_on_its_connection,
+    ),
+    (
+        "cameras::a_camera_is_pulled_in_datagrams",
+        &[FFMPEG, RTSP_SERVER],
+        cameras::a_camera_is_pulled_in_datagrams,
+    ),
+    (
+        "cameras::a_camera_of_h265_is_pulled",
+        &[FFMPEG, NEWER_FFMPEG, RTSP_SERVER],
+        cameras::a_camera_of_h265_is_pulled,
+    ),
+    (
         "ways::rubbish_hurts_nobody",
         &[FFMPEG],
         ways::rubbish_hurts_nobody,
@@ -528,6 +546,7 @@ fn main() {
                     let there = match *program {
                         NAMESPACES => network::namespaces(),
                         NEWER_FFMPEG => present(&newer_ffmpeg()),
+                        RTSP_SERVER => cameras::present(),
                         M3U8 => present(&hls::parser()),
                         other => present(other),
                     };

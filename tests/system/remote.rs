@@ -14,7 +14,7 @@ use crate::world::{World, free_ports, wait_for, wait_within};
 const LIVE: &str = "application live { live on; wait_key on; }";
 
 /// Waits until a pull or a push is live, or is not.
-fn wait_state(server: &Server, stream: &str, live: bool) {
+pub(crate) fn wait_state(server: &Server, stream: &str, live: bool) {
     let limit = std::time::Duration::from_secs(60);
     let what = format!("{stream} is {}live", if live { "" } else { "not " });
     let label = format!("stream=\"{stream}\"");

@@ -32,7 +32,7 @@ pub(crate) fn send(world: &World, name: &str, file: &Path, form: &[&str], url: &
 
 /// 8 s of H.264 in high profile with AAC, a key frame each 25 pictures, and parameter sets nowhere but in
 /// front of all: other containers have them in the stream, from where they are taken out again.
-fn make(world: &World) -> (PathBuf, Packets) {
+pub(crate) fn make(world: &World) -> (PathBuf, Packets) {
     let file = world.path("source.flv");
     let mut make = Command::new("ffmpeg");
     make.args(["-hide_banner", "-y", "-f", "lavfi", "-i"])
