@@ -119,9 +119,10 @@ fn takes(
     if applications::has_streams(writer, scope) {
         row.push(("application", Item::Text(scope.application.clone())));
     }
+    let is_rtsp = key == "listen.rtsp";
     let given = acceptor
         .text("localStreamName")
-        .filter(|name| !name.is_empty());
+        .filter(|name| !name.is_empty() && !is_rtsp);
     let needs = key == "listen.ts";
     let stream = given
         .map(str::to_owned)
@@ -135,12 +136,16 @@ fn takes(
         }
         row.push(("stream", Item::Text(stream)));
     }
-    if acceptor.get("waitForMetadata") == Some(&Value::Flag(true)) && !needs {
+    if acceptor.get("waitForMetadata") == Some(&Value::Flag(true)) && key == "listen.liveflv" {
         row.push(("wait_for_metadata", Item::Flag(true)));
     }
     if writer.row(key, row, at) {
         if !is_udp {
             writer.taken.push((address, key));
+        }
+        if is_rtsp {
+            let text = "takes encoders, under the name of their address and not of their description; nothing is played over RTSP here";
+            writer.without(at, text);
         }
         if !address.ip().is_loopback() {
             let text = format!(

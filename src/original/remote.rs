@@ -13,15 +13,23 @@ pub(super) fn pulls(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &Sc
 }
 
 fn pull(writer: &mut Writer<'_>, table: &Table, at: &str, scope: &Scope) {
-    let Some(uri) = uri(writer, table, "uri", at) else {
+    let Some(uri) = uri(writer, table, ("uri", at), &["rtmp", "rtmps", "rtsp"]) else {
         return;
     };
     let Some(name) = table.text("localStreamName") else {
         return writer.without(at, "has no localStreamName: left out");
     };
     let stream = format!("{}/{name}", scope.application);
+    let is_rtsp = uri.starts_with("rtsp:");
+    // The original took a password as it was written.
+    let uri = if is_rtsp {
+        uri.replace(' ', "%20")
+    } else {
+        uri
+    };
     let mut row = vec![("stream", Item::Text(stream)), ("uri", Item::Text(uri))];
-    row.extend(texts(table));
+    // They say nothing over RTSP, there as here.
+    row.extend(texts(table).filter(|_| !is_rtsp));
     if writer.row("pull", row, at) {
         writer.walk(table, EXTERNAL_STREAM, at, scope);
     }
@@ -35,7 +43,7 @@ pub(super) fn pushes(writer: &mut Writer<'_>, value: &Value, at: &str, scope: &S
 }
 
 fn push(writer: &mut Writer<'_>, table: &Table, at: &str, scope: &Scope) {
-    let Some(uri) = uri(writer, table, "targetUri", at) else {
+    let Some(uri) = uri(writer, table, ("targetUri", at), &["rtmp", "rtmps"]) else {
         return;
     };
     let app = &scope.application;
@@ -72,21 +80,29 @@ fn push(writer: &mut Writer<'_>, table: &Table, at: &str, scope: &Scope) {
 }
 
 /// The address, when it is one that is spoken here. It may have a password, which nothing tells.
-fn uri(writer: &mut Writer<'_>, table: &Table, key: &str, at: &str) -> Option<String> {
+fn uri(
+    writer: &mut Writer<'_>,
+    table: &Table,
+    (key, at): (&str, &str),
+    known: &[&str],
+) -> Option<String> {
     let Some(uri) = table.text(key) else {
         writer.without(at, format!("has no {key}: left out"));
         return None;
     };
     let scheme = uri.split(':').next().unwrap_or_default();
     match scheme {
-        "rtmp" | "rtmps" => return Some(uri.to_owned()),
+        scheme if known.contains(&scheme) => return Some(uri.to_owned()),
         "rtmpe" | "rtmpt" | "rtmpte" => {
             writer.without(
                 at,
                 format!("{scheme}:// is not spoken: write rtmp:// or rtmps://"),
             );
         }
-        _ => writer.without(at, "is neither rtmp:// nor rtmps://: left out"),
+        _ => {
+            let known = known.join(":// or ");
+            writer.without(at, format!("is not {known}://: left out"));
+        }
     }
     None
 }

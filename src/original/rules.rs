@@ -29,7 +29,7 @@ const STRESS: &str = "`crtmpserver stress` loads a server with viewers and publi
 const OWN_LUA: &str = "applications of one's own, in Lua too, are not here";
 const ALWAYS: &str = "a connection that breaks is made again, for ever";
 const LIVE_ALONE: &str = "what is live is pulled, from now on";
-const RTP: &str = "RTSP and RTP are not here";
+const RTP: &str = "nothing is played over RTSP here; encoders and cameras are taken";
 
 /// The table `configuration`.
 pub(super) const TOP: &[(&str, Rule)] = &[
@@ -145,7 +145,10 @@ pub(super) const EXTERNAL_STREAM: &[(&str, Rule)] = &[
     ("keepAlive", Otherwise(ALWAYS)),
     ("rangeStart", Otherwise(LIVE_ALONE)),
     ("rangeEnd", Otherwise(LIVE_ALONE)),
-    ("forceTcp", Otherwise("RTMP is over TCP")),
+    (
+        "forceTcp",
+        Otherwise("all is over TCP; transport = \"udp\" asks a source of RTSP for datagrams"),
+    ),
     (
         "ttl",
         Otherwise("without effect over TCP, here as in the original"),
@@ -158,7 +161,10 @@ pub(super) const EXTERNAL_STREAM: &[(&str, Rule)] = &[
         "httpProxy",
         Without("connections go straight to their servers"),
     ),
-    ("rtcpDetectionInterval", Otherwise("says nothing to RTMP")),
+    (
+        "rtcpDetectionInterval",
+        Otherwise("says nothing to RTMP; over RTSP reports are taken when they come"),
+    ),
     (
         "rtmpAbsoluteTimestamps",
         Otherwise("every message has its own time"),
@@ -203,7 +209,10 @@ pub(super) const STORAGE: &[(&str, Rule)] = &[
 /// `authentication`.
 pub(super) const AUTHENTICATION: &[(&str, Rule)] = &[
     ("rtmp", Take(applications::login_rtmp)),
-    ("rtsp", Without(RTP)),
+    (
+        "rtsp",
+        Without("encoders over RTSP have no login: networks of [[listen.rtsp]] says who may send"),
+    ),
 ];
 
 /// `authentication.rtmp`.
@@ -289,12 +298,7 @@ pub(super) const PROTOCOLS: &[(&str, Way)] = &[
     ("inboundLiveFlv", Way::Takes("listen.liveflv", "")),
     ("inboundTcpTs", Way::Takes("listen.ts", "tcp://")),
     ("inboundUdpTs", Way::Takes("listen.ts", "udp://")),
-    (
-        "inboundRtsp",
-        Way::Nothing(
-            "a table [[listen.rtsp]] takes encoders; write one with the networks that may send (docs/ways-in.md). Nothing is played over RTSP",
-        ),
-    ),
+    ("inboundRtsp", Way::Takes("listen.rtsp", "")),
     ("inboundJsonCli", Way::CommandLine),
     (
         "inboundHttpJsonCli",

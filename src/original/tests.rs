@@ -444,7 +444,14 @@ fn streams_come_from_other_servers_and_go_there() {
         ("swf_url", text("http://studio.example.org/player.swf")),
         ("flash_ver", text("MAC 10,1,82,76")),
     ];
-    assert_eq!(rows("pull"), [pull]);
+    let camera = vec![
+        ("stream", text("flvplayback/camera")),
+        (
+            "uri",
+            text("rtsp://ann:secret%20word@camera.example.org/stream1"),
+        ),
+    ];
+    assert_eq!(rows("pull"), [pull, camera]);
     let pushes = [
         vec![
             ("stream", text("proxypublish/news")),
@@ -463,7 +470,7 @@ fn streams_come_from_other_servers_and_go_there() {
     assert!(all.notes.iter().all(|note| !note.text.contains("ann:")));
     let file = toml(&[], &all.settings, &all.notes);
     assert!(
-        file.contains("\n[[pull]]\n") && file.matches("\n[[push]]\n").count() == 2,
+        file.matches("\n[[pull]]\n").count() == 2 && file.matches("\n[[push]]\n").count() == 2,
         "{file}"
     );
     let all = with("name = 'proxypublish', externalStreams = {
@@ -493,7 +500,8 @@ fn encoders_that_speak_no_rtmp_are_taken() {
         { ip = '127.0.0.1', port = 6667, protocol = 'inboundLiveFlv', localStreamName = 'studio' },
         { ip = '127.0.0.1', port = 9999, protocol = 'inboundTcpTs' },
         { ip = '239.1.2.3', port = 5000, protocol = 'inboundUdpTs', localStreamName = 'camera' },
-        { ip = '127.0.0.1', port = 1935, protocol = 'inboundTcpTs' } }",
+        { ip = '127.0.0.1', port = 1935, protocol = 'inboundTcpTs' },
+        { ip = '0.0.0.0', port = 5544, protocol = 'inboundRtsp', localStreamName = 'x', waitForMetadata = true } }",
     );
     let text = |text: &str| Item::Text(text.to_owned());
     let rows = |key: &str| match all.value(key) {
@@ -522,14 +530,17 @@ fn encoders_that_speak_no_rtmp_are_taken() {
         ],
         vec![
             ("address", text("udp://239.1.2.3:5000")),
-            application,
+            application.clone(),
             ("stream", text("camera")),
         ],
     ];
     assert_eq!(rows("listen.ts"), ts);
+    let rtsp = vec![("address", text("0.0.0.0:5544")), application];
+    assert_eq!(rows("listen.rtsp"), [rtsp]);
     let at = |n: u32| format!("applications.flvplayback.acceptors[{n}]");
     assert!(all.lost(&at(1)).contains("everybody"));
     assert!(all.otherwise(&at(3)).contains("ts-9999"));
     assert!(all.lost(&at(5)).contains("taken"));
+    assert!(all.lost(&at(6)).contains("played"));
     assert_eq!(all.note(&at(2)), None);
 }
