@@ -211,7 +211,9 @@ pub(super) const AUTHENTICATION: &[(&str, Rule)] = &[
     ("rtmp", Take(applications::login_rtmp)),
     (
         "rtsp",
-        Without("encoders over RTSP have no login: networks of [[listen.rtsp]] says who may send"),
+        Without(
+            "encoders over RTSP have no login: networks of [[listen.rtsp]] says who may send, or a stream key does",
+        ),
     ),
 ];
 
