@@ -1,6 +1,7 @@
 //! Media files, played by other people's players: every packet of the file, from where it was asked for.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::daemon::Server;
 use crate::media::{FRAME_HASHES, Packets, programme};
 use crate::programs::{make_enhanced, newer_ffmpeg, publish};
 use crate::viewer::Viewer;
-use crate::world::{World, get, wait_for};
+use crate::world::{World, connect, get, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -264,7 +265,7 @@ pub(crate) fn bad_files_are_refused_and_hurt_nobody(world: &World) {
     let file = fs::File::create(folder.join("huge.mp4")).unwrap();
     file.set_len(1 << 40).unwrap();
     let file = fs::File::create(folder.join("hole.flv")).unwrap();
-    std::io::Write::write_all(&mut &file, b"FLV\x01\x05\0\0\0\x09\0\0\0\0").unwrap();
+    Write::write_all(&mut &file, b"FLV\x01\x05\0\0\0\x09\0\0\0\0").unwrap();
     file.set_len(1 << 34).unwrap();
     // Every byte of the tables of a good one changed in turn, a few at a time.
     let moov = whole.windows(4).position(|w| w == b"moov").unwrap();
@@ -317,6 +318,7 @@ pub(crate) fn bad_files_are_refused_and_hurt_nobody(world: &World) {
     for turn in 0..20 {
         refused(&format!("vod/mp4:changed{turn}")); // whatever comes of it
     }
+    bad_files_over_http(&server);
     let said = server.process.said();
     assert!(said.contains("file-bad"), "the operator is told");
     assert!(!said.contains("code=\"defect\""), "nothing was lost");
@@ -335,6 +337,60 @@ pub(crate) fn bad_files_are_refused_and_hurt_nobody(world: &World) {
     viewer.wait_pictures(25);
     viewer.assert_sane();
     assert_eq!(get(server.http, "/healthz").unwrap().0, 200);
+}
+
+/// The same files, asked for by a browser or a player of HLS.
+fn bad_files_over_http(server: &Server) {
+    let ask = |path: &str| get(server.http, &format!("/files/{path}")).expect("an answer");
+    for name in [
+        "cut.mp4",
+        "empty.flv",
+        "noise.flv",
+        "header.flv",
+        "size.mp4",
+        "small.mp4",
+        "huge.mp4",
+        "hole.flv",
+    ] {
+        let (status, said) = ask(&format!("{name}.m3u8"));
+        assert_eq!(status, 422, "{name}: {said}");
+        assert!(said.len() > 20, "{name}: a sentence");
+        assert_eq!(ask(&format!("{name}?play")).0, 200, "{name} has its page");
+    }
+    for turn in 0..20 {
+        let name = format!("changed{turn}.mp4");
+        let (status, list) = ask(&format!("{name}.m3u8"));
+        assert!([200, 422].contains(&status), "{name}: {status}");
+        for segment in list.lines().filter(|line| line.ends_with(".m4s")) {
+            let (status, _) = ask(segment); // its media may be anywhere by now
+            assert!([200, 404, 422, 500].contains(&status), "{name}: {status}");
+        }
+    }
+    for name in [
+        "folder.flv",
+        "link.flv",
+        "up/outside.flv",
+        "..%2foutside.flv",
+        "%2e%2e/outside.flv",
+    ] {
+        for more in ["", "?play", ".m3u8"] {
+            let (status, _) = ask(&format!("{name}{more}"));
+            assert_eq!(status, 404, "{name}{more}");
+        }
+    }
+    // A part of a terabyte is as much as was asked for.
+    let mut socket = connect(server.http);
+    let ask = b"GET /files/huge.mp4 HTTP/1.1\r\nHost: x\r\nRange: bytes=1099511627700-\r\nConnection: close\r\n\r\n";
+    socket.write_all(ask).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 206 "), "{answer}");
+    assert!(
+        answer.contains("bytes 1099511627700-1099511627775/1099511627776"),
+        "{answer}"
+    );
+    assert!(answer.ends_with(&"\0".repeat(76)), "{answer}");
 }
 
 pub(crate) fn hls_has_every_packet(world: &World) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::bridge::inspect;
 use crate::flv;
@@ -280,4 +282,45 @@ fn a_head_tells_whether_a_file_can_go_on() {
     let alone: Vec<_> = headers.iter().filter(video).map(Arc::clone).collect();
     assert_ne!(mp4_head(&alone).unwrap().0, head);
     assert_eq!(mp4_head(&[]), None);
+}
+
+/// Whatever is in a file: it never grows, what is written lies within what is kept, and mending it again
+/// changes nothing of that.
+fn check_mending(format: Format, file: &[u8]) {
+    let Some((end, kept)) = mended(format, file) else {
+        return;
+    };
+    assert!(kept.len() <= file.len());
+    let again = look(format, &kept).unwrap();
+    assert_eq!(again.length, end.length);
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_mended_into_something_else(
+        changes in prop::collection::vec((0_usize..20_000, any::<u8>()), 0..40),
+        cut in 0_usize..20_000,
+        garbage in 0_usize..300,
+    ) {
+        for format in [Format::Flv, Format::Mp4] {
+            let (_, mut file, _) = record(format, &programme(0)[..60]);
+            file.truncate(cut);
+            file.resize(file.len() + garbage, 0);
+            let length = file.len().max(1);
+            for (at, byte) in &changes {
+                if let Some(place) = file.get_mut(at % length) {
+                    *place = *byte;
+                }
+            }
+            check_mending(format, &file);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_looked_at(file in prop::collection::vec(any::<u8>(), 0..2000)) {
+        for (format, head) in [(Format::Flv, &b"FLV\x01\x05\0\0\0\x09\0\0\0\0"[..]), (Format::Mp4, b"\0\0\0\x08ftyp")] {
+            check_mending(format, &file);
+            check_mending(format, &[head, &file].concat());
+        }
+    }
 }
