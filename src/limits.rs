@@ -471,6 +471,8 @@ pub const MAX_FILE_PLAYS: usize = 4;
 pub const MAX_FILE_LIST: usize = 64;
 /// Calls of `getStreamLength` of one connection that wait for their answers.
 pub const MAX_LENGTH_CALLS: usize = 4;
+/// Key frames in an index that is put in front of an FLV file, so that a player can seek in it.
+pub const MAX_INDEXED_FRAMES: usize = 5_000;
 /// A segment of a media file for HLS is at least this long, and ends with the next key frame.
 pub const FILE_SEGMENT: Duration = Duration::from_secs(6);
 /// Segments of one media file: 33 h of 6 s; those of a longer file are longer.

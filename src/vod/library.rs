@@ -54,7 +54,8 @@ pub struct Plain {
 /// A file that can be played.
 #[derive(Debug)]
 pub struct Opened {
-    pub(super) file: File,
+    /// The file.
+    pub file: Arc<File>,
     /// What is in it.
     pub index: Arc<Index>,
     /// Its name.
@@ -399,7 +400,7 @@ impl Asker {
             Arc::new(Opened {
                 length: self.facts.len(),
                 modified: self.facts.modified().ok(),
-                file: self.file,
+                file: Arc::new(self.file),
                 index,
                 name: self.name,
             })

@@ -8,6 +8,7 @@ mod batch;
 mod cache;
 mod disk;
 mod hls;
+mod indexed;
 mod library;
 mod listing;
 mod name;
@@ -16,6 +17,7 @@ mod pool;
 mod slot;
 
 pub use self::hls::{Made, NoPiece, Piece as HlsPiece};
+pub use self::indexed::{Head, head as indexed_head};
 pub use self::library::{Answer, Library, LibraryConfig, OpenError, Opened, Plain};
 pub use self::listing::Listing;
 pub use self::name::{BadName, FileName};

@@ -110,6 +110,7 @@ pub(crate) const ARROWS: &[(&str, &[&str])] = &[
     (
         "vod",
         &[
+            "flv",
             "hls",
             "index",
             "bridge",

@@ -19,6 +19,8 @@ describe('files', { concurrency: false, timeout: 300_000 }, () => {
       const made = spawnSync('ffmpeg', ['-y', '-i', programme, '-c', 'copy', ...options, join(folder, name)]);
       assert.equal(made.status, 0);
     }
+    const mp3 = spawnSync('ffmpeg', ['-y', '-i', programme, '-c:v', 'copy', '-c:a', 'libmp3lame', '-ar', '44100', join(folder, 'mp3.flv')]);
+    assert.equal(mp3.status, 0);
     const old = spawnSync('ffmpeg', ['-y', '-i', programme, '-t', '2', '-c:v', 'flv1', '-an', join(folder, 'old.flv')]);
     assert.equal(old.status, 0);
     [server, chrome] = await Promise.all([
@@ -31,7 +33,7 @@ describe('files', { concurrency: false, timeout: 300_000 }, () => {
     await killAll();
   });
 
-  for (const name of ['a film.mp4', 'parts.mp4', 'film.flv']) {
+  for (const name of ['a film.mp4', 'parts.mp4', 'film.flv', 'mp3.flv']) {
     it(`${name} is found in the list, plays, seeks and ends`, () => visit(chrome, `${server.url}/files`, {}, async (page) => {
       await page.getByLabel(`Play ${name}`).click();
       await page.waitForSelector('video');
@@ -52,6 +54,7 @@ describe('files', { concurrency: false, timeout: 300_000 }, () => {
       await until('it plays on from there', async () => !(await of('seeking')) && (await of('currentTime')) > 6.6);
       await until('it ends', () => of('ended'));
       assert.equal(await of('error'), null);
+      assert.ok((await of('webkitAudioDecodedByteCount')) > 0, 'it is heard');
       assert.match(await part('.time').innerText(), /^(0:0[78]) \/ \1$/);
       // And again, from the beginning.
       await part('.play').click();
@@ -118,6 +121,15 @@ describe('files', { concurrency: false, timeout: 300_000 }, () => {
     assert.equal((await ask({ Range: 'bytes=0-9', 'If-Range': tag })).status, 206);
     assert.equal((await ask({ Range: 'bytes=0-9', 'If-Range': '"another"' })).status, 200);
     assert.equal((await ask({ Range: `bytes=${whole.length}-` })).status, 416);
+    const indexed = (fields) => fetch(`${server.url}/files/film.flv?indexed`, { headers: fields });
+    const other = await indexed({});
+    assert.notEqual(other.headers.get('etag'), tag);
+    const all = Buffer.from(await other.arrayBuffer());
+    for (const [from, to] of [[0, 9], [10, 2000], [all.length - 10, all.length - 1]]) {
+      const part = await indexed({ Range: `bytes=${from}-${to}` });
+      assert.equal(part.headers.get('content-range'), `bytes ${from}-${to}/${all.length}`);
+      assert.deepEqual(Buffer.from(await part.arrayBuffer()), all.subarray(from, to + 1));
+    }
     const head = await fetch(`${server.url}/files/film.flv`, { method: 'HEAD' });
     assert.equal(Number(head.headers.get('content-length')), whole.length);
   });

@@ -505,7 +505,11 @@ pub(crate) fn http_serves_parts(world: &World) {
     fs::copy(programme(), folder.join("film.flv")).unwrap();
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", server.http);
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
-    for path in ["/files/two%20words.mp4", "/files/film.flv"] {
+    for path in [
+        "/files/two%20words.mp4",
+        "/files/film.flv",
+        "/files/film.flv?indexed",
+    ] {
         let got = watched(
             world,
             "ffmpeg",
@@ -524,6 +528,21 @@ pub(crate) fn http_serves_parts(world: &World) {
         &url("/files/two%20words.mp4"),
     );
     assert_eq!(got.video.packets, source.video.packets[75..]);
+    // FLV by the index that the server puts in front of it.
+    let got = watched(
+        world,
+        "ffmpeg",
+        "http-seek-flv",
+        &["-ss", "3.5"],
+        &url("/files/film.flv?indexed"),
+    );
+    assert_eq!(got.video.packets, source.video.packets[75..]);
+    assert_eq!(
+        get(server.http, "/files/two%20words.mp4?indexed")
+            .unwrap()
+            .0,
+        404
+    );
     let (status, page) = get(server.http, "/files").unwrap();
     assert_eq!(status, 200);
     assert!(page.contains("/files/two%20words.mp4?play") && page.contains("film.flv"));

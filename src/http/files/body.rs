@@ -20,6 +20,8 @@ use crate::vod::{Library, Made};
 pub(super) struct FileBody {
     library: Arc<Library>,
     file: Arc<File>,
+    /// What is sent before anything is read.
+    first: Bytes,
     /// What is read next.
     at: u64,
     /// What is to be read and sent.
@@ -29,16 +31,18 @@ pub(super) struct FileBody {
 }
 
 impl FileBody {
-    /// So many bytes from an offset.
+    /// So many bytes: these, and the rest from an offset.
     pub(super) const fn new(
         library: Arc<Library>,
         file: Arc<File>,
+        first: Bytes,
         (at, left): (u64, u64),
         life: Life,
     ) -> Self {
         Self {
             library,
             file,
+            first,
             at,
             left,
             reads: None,
@@ -59,6 +63,11 @@ impl Body for FileBody {
             return Poll::Ready(None);
         }
         let this = &mut *self;
+        if !this.first.is_empty() {
+            let bytes = std::mem::take(&mut this.first);
+            this.left = this.left.saturating_sub(bytes.len() as u64);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         let reads = this.reads.get_or_insert_with(|| {
             let length = usize::try_from(this.left).unwrap_or(usize::MAX);
             let file = Arc::clone(&this.file);

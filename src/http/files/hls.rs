@@ -12,7 +12,7 @@ use super::busy;
 use crate::hls::{CONTENT_TYPE, Name};
 use crate::http::pages::{Life, not_found};
 use crate::relay::Wake;
-use crate::vod::{FileName, HlsPiece, Library, Made, NoPiece, OpenError, slot};
+use crate::vod::{FileName, HlsPiece, Library, Made, NoPiece, OpenError, Opened, slot};
 
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
@@ -38,22 +38,9 @@ pub(super) async fn answer(
     wanted: HlsPiece,
     life: Life,
 ) -> Response<Body> {
-    let bell = Arc::new(Notify::new());
-    let (filler, answer) = slot(Arc::clone(&bell) as Arc<dyn Wake>);
-    library.open(name, filler);
-    let opened = loop {
-        match answer.take() {
-            Some(opened) => break opened,
-            None if answer.is_lost() => return busy(),
-            None => bell.notified().await,
-        }
-    };
-    let opened = match opened {
+    let opened = match opened(library, name).await {
         Ok(opened) => opened,
-        Err(OpenError::NotFound) => return not_found().await.into_response(),
-        Err(OpenError::Busy) => return busy(),
-        Err(error @ OpenError::Unreadable(_)) => return say(StatusCode::FORBIDDEN, &error),
-        Err(error @ OpenError::Bad(_)) => return say(StatusCode::UNPROCESSABLE_ENTITY, &error),
+        Err(refused) => return *refused,
     };
     let is_playlist = matches!(wanted, HlsPiece::Playlist(_));
     match library.hls(&opened, wanted).await {
@@ -63,6 +50,32 @@ pub(super) async fn answer(
         Ok(Err(error @ NoPiece::Unsupported(_))) => say(StatusCode::UNPROCESSABLE_ENTITY, &error),
         Ok(Err(error @ NoPiece::Unreadable(_))) => say(StatusCode::INTERNAL_SERVER_ERROR, &error),
         Err(_) => busy(),
+    }
+}
+
+/// The file with its index, or the answer that says why not.
+pub(super) async fn opened(
+    library: &Library,
+    name: FileName,
+) -> Result<Arc<Opened>, Box<Response<Body>>> {
+    let bell = Arc::new(Notify::new());
+    let (filler, answer) = slot(Arc::clone(&bell) as Arc<dyn Wake>);
+    library.open(name, filler);
+    let opened = loop {
+        match answer.take() {
+            Some(opened) => break opened,
+            None if answer.is_lost() => return Err(Box::new(busy())),
+            None => bell.notified().await,
+        }
+    };
+    match opened {
+        Ok(opened) => Ok(opened),
+        Err(OpenError::NotFound) => Err(Box::new(not_found().await.into_response())),
+        Err(OpenError::Busy) => Err(Box::new(busy())),
+        Err(error @ OpenError::Unreadable(_)) => Err(Box::new(say(StatusCode::FORBIDDEN, &error))),
+        Err(error @ OpenError::Bad(_)) => {
+            Err(Box::new(say(StatusCode::UNPROCESSABLE_ENTITY, &error)))
+        }
     }
 }
 

@@ -5,6 +5,8 @@ mod body;
 mod hls;
 mod range;
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,13 +18,14 @@ use axum::http::{
 };
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use self::body::FileBody;
 use self::range::{Part, part};
 use super::pages::{Life, Local, links, not_found};
 use super::{Web, assets, page};
-use crate::vod::{FileName, Library, OpenError, Plain};
+use crate::vod::{FileName, Library, OpenError, Opened, indexed_head};
 
 /// The paths of files.
 pub(super) fn routes() -> Router<Arc<Web>> {
@@ -74,21 +77,65 @@ async fn one(
     let Ok(name) = FileName::exact(&name) else {
         return not_found().await.into_response();
     };
+    let query = request.uri().query().unwrap_or_default();
+    let asks = |what: &str| {
+        query
+            .split('&')
+            .any(|part| part.split('=').next() == Some(what))
+    };
+    if asks("indexed") {
+        return match hls::opened(library, name.clone()).await {
+            Ok(opened) => match indexed(&opened) {
+                Some(whole) => send(library, &name, whole, &request, life),
+                None => not_found().await.into_response(),
+            },
+            Err(refused) => *refused,
+        };
+    }
     let opened = match library.open_plain(name.clone()).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(OpenError::NotFound)) => return not_found().await.into_response(),
         Ok(Err(error)) => return (StatusCode::FORBIDDEN, format!("{error}\n")).into_response(),
         Err(oneshot::error::RecvError { .. }) => return busy(),
     };
-    let query = request.uri().query().unwrap_or_default();
-    if query
-        .split('&')
-        .any(|part| part.split('=').next() == Some("play"))
-    {
+    if asks("play") {
         let links = links(&web, local, request.headers());
         return Html(page::file(&name, opened.length, &links)).into_response();
     }
-    send(library, &name, opened, &request, life)
+    let whole = Whole {
+        tag: tag(opened.inode, opened.length, opened.modified, ""),
+        length: opened.length,
+        file: opened.file,
+        head: Bytes::new(),
+        skips: 0,
+    };
+    send(library, &name, whole, &request, life)
+}
+
+/// What is sent as one file, or parts of it.
+struct Whole {
+    file: Arc<File>,
+    /// What is in front of the file, in place of so many of its bytes.
+    head: Bytes,
+    skips: u64,
+    /// Bytes of both.
+    length: u64,
+    /// What tells one state of it from another.
+    tag: String,
+}
+
+/// An FLV file with an index in front.
+fn indexed(opened: &Opened) -> Option<Whole> {
+    let head = indexed_head(opened)?;
+    let rest = opened.length.checked_sub(head.skips)?;
+    let inode = opened.file.metadata().ok()?.ino();
+    Some(Whole {
+        tag: tag(inode, opened.length, opened.modified, "-i"),
+        length: rest.checked_add(head.bytes.len() as u64)?,
+        file: Arc::clone(&opened.file),
+        head: head.bytes,
+        skips: head.skips,
+    })
 }
 
 /// Why there are none here, whatever the name.
@@ -115,30 +162,30 @@ fn busy() -> Response<Body> {
 fn send(
     library: &Arc<Library>,
     name: &FileName,
-    opened: Plain,
+    whole: Whole,
     request: &Request<Body>,
     life: Life,
 ) -> Response<Body> {
     let (method, fields) = (request.method(), request.headers());
-    let tag = tag(&opened);
-    let length = opened.length;
+    let Whole { tag, length, .. } = &whole;
+    let length = *length;
     let mut answer = Response::new(Body::empty());
     let set = |answer: &mut Response<Body>, name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             answer.headers_mut().insert(name, value);
         }
     };
-    set(&mut answer, header::ETAG, &tag);
+    set(&mut answer, header::ETAG, tag);
     set(&mut answer, header::ACCEPT_RANGES, "bytes");
     set(&mut answer, header::CACHE_CONTROL, "no-cache");
     set(&mut answer, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-    if assets::has_tag(fields, &tag) {
+    if assets::has_tag(fields, tag) {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         return answer;
     }
     let text = |name: HeaderName| fields.get(name).and_then(|value| value.to_str().ok());
     // A part of another state of the file is of no use to whoever has the rest of this one.
-    let fresh = text(header::IF_RANGE).is_none_or(|given| given == tag);
+    let fresh = text(header::IF_RANGE).is_none_or(|given| given == *tag);
     let wanted = text(header::RANGE).filter(|_| fresh && *method == Method::GET);
     let (from, until) = match wanted.map_or(Part::All, |text| part(text, length)) {
         Part::All => (0, length),
@@ -165,19 +212,18 @@ fn send(
         set(&mut answer, header::CONTENT_LENGTH, &left.to_string());
     } else {
         let library = Arc::clone(library);
-        *answer.body_mut() = Body::new(FileBody::new(library, opened.file, (from, left), life));
+        let head = whole.head.len() as u64;
+        let in_head = |at: u64| usize::try_from(at.min(head)).unwrap_or_default();
+        let first = whole.head.slice(in_head(from)..in_head(until));
+        let at = from.saturating_sub(head).saturating_add(whole.skips);
+        *answer.body_mut() = Body::new(FileBody::new(library, whole.file, first, (at, left), life));
     }
     answer
 }
 
 /// What tells one state of a file from another.
-fn tag(opened: &Plain) -> String {
+fn tag(inode: u64, length: u64, modified: Option<SystemTime>, form: &str) -> String {
     let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
-    let modified = opened.modified.and_then(since).unwrap_or_default();
-    format!(
-        "\"{:x}-{:x}-{:x}\"",
-        opened.inode,
-        opened.length,
-        modified.as_nanos()
-    )
+    let modified = modified.and_then(since).unwrap_or_default();
+    format!("\"{inode:x}-{length:x}-{:x}{form}\"", modified.as_nanos())
 }
