@@ -162,6 +162,29 @@ fn what_is_wrong_is_told() {
     }
 }
 
+/// What cameras take as a login may be anywhere in their addresses.
+#[test]
+fn a_camera_s_login_is_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = format!("[server]\nstate = {:?}\n", dir.path());
+    let server = Server::start(dir.path(), "here", free(), &keys);
+    let uri = "uri=rtsp://ann:hunter2@127.0.0.1:1/live/user=ann&password=keyword-77.sdp?k=key-4711";
+    let nameless = server.verb(&["pullStream", uri]);
+    assert!(failed(&nameless).contains("localStreamName="), "{nameless}");
+    let udp = "transport=udp";
+    let door = "localStreamName=door";
+    let done = server.done(&["pullStream", uri, door, udp, "forceTcp=1", "tcUrl=x"]);
+    assert_eq!(done["data"]["splitURI"]["scheme"], "rtsp", "{done}");
+    let bad = server.verb(&["pullStream", uri, "localStreamName=other", "transport=x"]);
+    assert!(failed(&bad).starts_with("transport: "), "{bad}");
+    server.until_one("live/door", "code", "remote-unreachable");
+    let list = server.done(&["listConfig"]);
+    let shown = format!("{nameless}{done}{bad}{list}{}", server.log());
+    for secret in ["hunter2", "keyword-77", "key-4711"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
 #[test]
 fn an_encoder_s_stream_is_recorded_and_ended() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::grammar::Line;
 use super::{Control, Done, check_keys, number, switch};
+use crate::media::check_name;
 use crate::remote::{Direction, Origin, Password, Row, Spec, Wish};
 
 /// What both have.
@@ -19,10 +20,12 @@ const COMMON: &[&str] = &[
     "password",
     "caFile",
 ];
+/// What only a pull has.
+const OF_PULL: &[&str] = &["transport"];
 /// What only a push has.
 const OF_PUSH: &[&str] = &["targetStreamName", "targetStreamType"];
-/// What the original's users write, and what has no meaning for RTMP over TCP, or no other than what is
-/// done anyway.
+/// What the original's users write, and what has no meaning for RTMP, or no other than what is done anyway;
+/// RTSP is over TCP unless `transport` says otherwise.
 const IGNORED: &[&str] = &[
     "forceTcp",
     "ttl",
@@ -57,17 +60,27 @@ fn agent(word: String) -> String {
 
 impl Control {
     pub(super) async fn pull_stream(&self, line: &Line) -> Done {
-        check_keys(line, &[COMMON], IGNORED)?;
+        check_keys(line, &[COMMON, OF_PULL], IGNORED)?;
         let uri = line.text("uri").ok_or("uri= is missing")?;
-        // Without a name it has the one that it has there.
-        let there = || {
-            let path = uri.split('?').next().unwrap_or_default();
-            path.rsplit('/').next().unwrap_or_default().to_owned()
+        let stream = match line.text("localStreamName") {
+            Some(name) => name,
+            None => name_there(&uri)?,
         };
-        let stream = line.text("localStreamName").unwrap_or_else(there);
+        let rtmp = wish(line, uri);
         let wish = Wish {
             stream: self.full_name(&stream),
-            ..wish(line, uri)
+            transport: line.text("transport"),
+            ..match is_rtsp(&rtmp.uri) {
+                false => rtmp,
+                // They say nothing over RTSP.
+                true => Wish {
+                    tc_url: None,
+                    page_url: None,
+                    swf_url: None,
+                    flash_ver: None,
+                    ..rtmp
+                },
+            }
         };
         self.remote(Direction::Pull, wish, line).await
     }
@@ -162,6 +175,22 @@ impl Control {
     }
 }
 
+fn is_rtsp(uri: &str) -> bool {
+    let scheme = uri.split("://").next().unwrap_or_default();
+    ["rtsp", "rtsps"]
+        .iter()
+        .any(|s| s.eq_ignore_ascii_case(scheme))
+}
+
+/// The name that a source has on its server. What is none is not repeated: cameras have passwords there.
+fn name_there(uri: &str) -> Result<String, String> {
+    let path = uri.split('?').next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    check_name(name)
+        .map_err(|_| "localStreamName= is missing, and the uri has no name at its end")?;
+    Ok(name.to_owned())
+}
+
 /// What a pull and a push have in common.
 fn wish(line: &Line, uri: String) -> Wish {
     Wish {
@@ -211,6 +240,8 @@ pub(super) fn config(row: &Row) -> Value {
         }
     };
     let address = &spec.address;
+    let server = address.server();
+    let scheme = server.split("://").next().unwrap_or_default();
     let mut map = Map::new();
     let mut put = |key: &str, value: Value| drop(map.insert(key.to_owned(), value));
     put("appName", app.into());
@@ -225,7 +256,7 @@ pub(super) fn config(row: &Row) -> Value {
         json!({
             "host": address.host,
             "port": address.port,
-            "scheme": if address.tls { "rtmps" } else { "rtmp" },
+            "scheme": scheme,
             "userName": spec.login.as_ref().map_or("", |(user, _)| user.as_str()),
         }),
     );
