@@ -164,8 +164,9 @@ pub(crate) fn told_another_master(world: &World) {
     drop((one, two));
     // A secret on the command line, and an address that is none, are left out, and that is said.
     let own = lab.master("own", MASTER, &images.users, &images.secret);
+    // However it is written: to systemd - is _ here, and quotes may be anywhere (tests/command_line.rs).
     let words = format!(
-        "systemd.set_credential=crtmpserver.secret:{} crtmpserver.master=\"$(reboot)\"",
+        "systemd.set-credential=\"crtmpserver.secret:{}\" crtmpserver.master=\"$(reboot)\"",
         secret.trim()
     );
     let three = Machine::start(&lab, "typed-secret", image, &Start::Kernel(&words), &[]);
