@@ -17,6 +17,8 @@ use crate::world::{Process, World, get, wait_for};
 pub(crate) const HOST: &str = "10.99.0.1";
 /// Another address of the host, which a firewall can tell from the first.
 pub(crate) const STRANGER: &str = "10.99.0.2";
+/// A third one, which no firewall knows of.
+pub(crate) const OUTSIDER: &str = "10.99.0.3";
 
 /// The network of one test; this thread is in it, and what it starts.
 pub(crate) struct Lab<'a> {
@@ -35,6 +37,7 @@ impl<'a> Lab<'a> {
             "ip netns add {name}; ip -n {name} link set lo up
              ip -n {name} link add bridge type bridge forward_delay 0
              ip -n {name} addr add {HOST}/24 dev bridge; ip -n {name} addr add {STRANGER}/24 dev bridge
+             ip -n {name} addr add {OUTSIDER}/24 dev bridge
              ip -n {name} link set bridge up"
         ));
         let network = File::open(format!("/run/netns/{name}")).unwrap();

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::daemon::{secret, users};
-use crate::lab::{HOST, host};
+use crate::lab::{HOST, STRANGER, host};
 use crate::machine::Files;
 use crate::world::{Ended, World};
 
@@ -88,7 +88,7 @@ impl Images {
         })
     }
 
-    /// That of a master which this host, but not its second address, may reach.
+    /// That of a master to which publishers come from this host, and mirrors from its second address.
     pub(crate) fn master(&'static self) -> &'static Image {
         self.master.get_or_init(|| {
             let (secret, users) = (text(&self.secret), text(&self.users));
@@ -102,7 +102,7 @@ impl Images {
                     "--publishers",
                     &format!("{HOST}/32,2001:db8::/32"),
                     "--mirrors",
-                    "192.0.2.0/24",
+                    &format!("{STRANGER}/32"),
                 ],
                 &target().join("image/test"),
             )
@@ -211,6 +211,50 @@ pub(crate) fn what_is_missing_is_said(world: &World) {
     }
 }
 
+/// Fails unless settings that a boot would not miss are on the disk.
+fn assert_its_own(files: &Files, role: &str) {
+    let link = |path: &str, to: &str| {
+        let stat = files.stat(path);
+        assert!(
+            stat.contains(&format!("link dest: \"{to}\"")),
+            "{role}: {path}: {stat}"
+        );
+    };
+    let has = |path: &str, wanted: &str| {
+        let text = files.text(path);
+        assert!(
+            text.lines().any(|line| line == wanted),
+            "{role}: {path} has no {wanted}: {text}"
+        );
+    };
+    let journal = "/usr/lib/systemd/journald.conf.d/crtmpserver.conf";
+    has(journal, "SystemMaxUse=64M");
+    has(journal, "RuntimeMaxUse=16M");
+    // The service of a master has no network but the sockets that it is given.
+    let profile = "/etc/systemd/system/crtmpserver.service.d/master.conf";
+    if role == "master" {
+        let of_the_package = "/usr/share/crtmpserver/profiles/master.conf";
+        link(profile, of_the_package);
+        has(of_the_package, "PrivateNetwork=yes");
+        has(of_the_package, "RestrictAddressFamilies=AF_UNIX");
+    } else {
+        assert!(!files.has(profile));
+    }
+    // What a command line says is left out in favour of these (tests/command_line.rs).
+    let script = "/usr/lib/systemd/system-generators/crtmpserver-command-line";
+    assert!(files.stat(script).contains("Mode:  0755"), "{role}");
+    for folder in ["/etc/credstore", "/usr/lib/credstore"] {
+        assert!(
+            files.stat(folder).contains("Mode:  0700"),
+            "{role}: {folder}"
+        );
+        for name in ["secret", "users", "certificate", "key"] {
+            let file = format!("crtmpserver.{name}");
+            link(&format!("{folder}/{file}.kept"), &file);
+        }
+    }
+}
+
 pub(crate) fn what_is_on_the_disk(world: &World) {
     let images = Images::get();
     for (image, role) in [(images.mirror(), "mirror"), (images.master(), "master")] {
@@ -244,6 +288,7 @@ pub(crate) fn what_is_on_the_disk(world: &World) {
             files.text("/usr/lib/credstore/crtmpserver.secret").trim(),
             fs::read_to_string(&images.secret).unwrap().trim()
         );
+        assert_its_own(&files, role);
         let shadow = files.text("/etc/shadow");
         let password = |line: &str| line.split(':').nth(1).map(str::to_owned);
         assert!(

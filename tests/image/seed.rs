@@ -4,22 +4,22 @@ use std::path::PathBuf;
 
 use crate::daemon::{secret, users};
 use crate::lab::{HOST, Lab, host};
-use crate::machine::{Machine, Start};
+use crate::machine::{BOOT, Machine, Start};
 use crate::media::{Packets, programme};
 use crate::programs::{publish, watch, watched};
 use crate::recipe::{Images, MASTER};
-use crate::world::World;
+use crate::world::{World, wait_within};
 
 /// A disk with user-data on it.
-fn seed(world: &World, user_data: &[u8]) -> PathBuf {
+fn seed(world: &World, instance: &str, user_data: &[u8]) -> PathBuf {
     let disk = world.path("seed.img");
     std::fs::write(world.path("user-data"), user_data).unwrap();
     world.write(
         "meta-data",
-        "instance-id: test-1\nlocal-hostname: mirror-of-a-test\n",
+        &format!("instance-id: {instance}\nlocal-hostname: mirror-of-a-test\n"),
     );
     host(&format!(
-        "truncate -s 2M {0}; mkfs.vfat -n CIDATA {0} >/dev/null; mcopy -i {0} {1}user-data {1}meta-data ::",
+        "rm -f {0}; truncate -s 2M {0}; mkfs.vfat -n CIDATA {0} >/dev/null; mcopy -i {0} {1}user-data {1}meta-data ::",
         disk.display(),
         world.path("").display()
     ));
@@ -55,7 +55,7 @@ pub(crate) fn user_data_names_the_master(world: &World) {
         shown.contains(HOST) && shown.contains(secret.trim()),
         "{shown}"
     );
-    let disk = seed(world, shown.as_bytes());
+    let disk = seed(world, "test-1", shown.as_bytes());
     let further = [
         "-drive",
         &drive(&disk),
@@ -84,6 +84,7 @@ pub(crate) fn user_data_that_is_none(world: &World) {
     let _master = lab.master("master", MASTER, &images.users, &images.secret);
     let disk = seed(
         world,
+        "test-1",
         b"#cloud-config\nwrite_files: [\xff\xfe{ nothing: that, is\n\tyaml\n",
     );
     let further = [
@@ -92,7 +93,7 @@ pub(crate) fn user_data_that_is_none(world: &World) {
         "-device",
         "nvme,drive=seed,serial=2",
     ];
-    let machine = Machine::start(
+    let mut machine = Machine::start(
         &lab,
         "mirror",
         images.mirror(),
@@ -103,4 +104,17 @@ pub(crate) fn user_data_that_is_none(world: &World) {
     machine.wait_health(200, "true");
     machine.wait_console(&["cloud-config", "the user-data cannot be read"]);
     machine.wait_health(200, "machine: the user-data cannot be read");
+    // Good ones, as of a new machine, are taken, and nothing is wrong any more.
+    let other = lab.master("other", 2935, &images.users, &images.secret);
+    machine.power_off();
+    let good = format!(
+        "#cloud-config\nwrite_files:\n  - path: /etc/credstore/crtmpserver.master\n    content: rtmp://{HOST}:2935\n"
+    );
+    seed(world, "test-2", good.as_bytes());
+    machine.boot();
+    machine.wait_health(200, "true");
+    machine.wait_well("user-data");
+    wait_within(BOOT, "the other master lists it", || {
+        (other.mirrors() == 1).then_some(())
+    });
 }
