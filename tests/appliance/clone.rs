@@ -84,6 +84,8 @@ pub(crate) fn a_saved_server_started_twice(world: &World) {
         .find(|line| line.starts_with("cloud-init clean"))
         .unwrap();
     server.ok(command);
+    let event = include_str!("../../docs/event-from-zero.md");
+    assert!(event.contains(command), "the event does it another way");
     let saved = server.save();
     let clones = ["clone-1", "clone-2"].map(|name| {
         let clone = Machine::boot_on(world, &root, Some(&saved.0), |m| told(m, name));
