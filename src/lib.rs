@@ -5,13 +5,14 @@
 //! has the reasons. `tests/architecture.rs` fails when a module uses what its layer may not.
 //!
 //! ```text
-//! cli -> daemon -> { rtmp_server  http  edge } -> net, vod, record -> bridge, relay -> media
-//!                                                       bridge -> rtmp, flv, mp4, hls, amf, codec -> wire
+//! cli -> daemon -> { rtmp_server  ingest  http  edge  remote } -> net, vod, record -> bridge, relay -> media
+//!                                                                bridge -> rtmp, flv, mp4, hls, amf, codec -> wire
 //! ```
 //!
 //! **Formats and protocol** (pure: bytes in, values out; the time is an argument):
 //! [`wire`] checked readers, [`calendar`] dates, [`amf`] AMF0 and AMF3, [`codec`] what a relay must know of a payload,
-//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`elementary`], [`ts`] and [`rtsp`] what encoders send that speak no RTMP, [`rtmp`] handshake, chunks, commands and the client and server machines,
+//! [`flv`] tags, [`mp4`] fragments, [`hls`] playlists, [`index`] media files, [`elementary`], [`ts`] and [`rtsp`]
+//! what encoders send that speak no RTMP, [`rtmp`] handshake, chunks, commands and the client and server machines,
 //! `lua` programs with next to nothing to them, `original` what the original's configuration comes to,
 //! [`limits`] every bound a peer can meet, with its reason.
 //!
@@ -20,7 +21,8 @@
 //!
 //! **Bridge**: [`bridge`] turns messages into frames, and frames into wire bytes, once for all viewers.
 //!
-//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out, `vod` files, [`record`] recordings, [`rtmp_server`], `ingest` the other ways in,
+//! **Drivers** (tokio, sockets, timers): [`transport`] plain and TLS, [`net`] shards, listeners and the fan-out,
+//! `vod` files, [`record`] recordings, [`rtmp_server`], `ingest` the other ways in,
 //! [`rtmp_client`], [`http`], [`edge`] the mirror's pulls, [`remote`] pulls and pushes of any server, [`cluster`] what one server knows of the
 //! others, [`auth`] who may publish and play, [`control`] the socket of `status` and `ctl`.
 //!

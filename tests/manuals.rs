@@ -110,9 +110,12 @@ fn no_page_tells_of_options_that_are_not_there() {
     }
 }
 
-/// A cell of the table in mdoc: code is bold.
+/// A cell of the table in mdoc: code is bold, of a link there is the name of the document.
 fn cell(text: &str) -> String {
     let mut out = String::new();
+    let mut pieces = text.split('[');
+    let first = pieces.next().unwrap().to_owned();
+    let text = pieces.map(link).fold(first, |all, piece| all + &piece);
     for (n, part) in text.replace('\\', "\\e").split('`').enumerate() {
         match n % 2 {
             0 => out += part,
@@ -124,6 +127,18 @@ fn cell(text: &str) -> String {
         out.insert_str(0, "\\&");
     }
     out
+}
+
+/// What was behind a `[`.
+fn link(text: &str) -> String {
+    let parts = text.split_once("](").map(|(_, rest)| rest.split_once(')'));
+    match parts.flatten() {
+        Some((target, rest)) => {
+            let document = target.split('#').next().unwrap();
+            format!("see {document}{rest}")
+        }
+        None => format!("[{text}"),
+    }
 }
 
 /// The keys of docs/configuration.md as mdoc.

@@ -82,6 +82,24 @@ pub struct Web {
     pub rtmp_port: Box<dyn Fn() -> Option<u16> + Send + Sync>,
 }
 
+impl Web {
+    /// Whether everybody is shown which media files there are.
+    #[cfg(feature = "publish")]
+    pub(crate) fn lists_files(&self) -> bool {
+        self.files.as_ref().is_some_and(|library| {
+            let config = library.config();
+            config.list && !config.folders.is_empty()
+        })
+    }
+
+    /// There are none.
+    #[cfg(not(feature = "publish"))]
+    #[expect(clippy::unused_self, reason = "a program with files looks at them")]
+    pub(crate) const fn lists_files(&self) -> bool {
+        false
+    }
+}
+
 impl fmt::Debug for Web {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Web({:?})", self.hub)

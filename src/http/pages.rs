@@ -239,7 +239,12 @@ async fn start(
     let now = Instant::now();
     let streams = web.hub.list(now);
     let rows: Vec<_> = streams.iter().map(|stream| row(stream, now)).collect();
-    Html(page::start(&rows, &links, &web.health.troubles()))
+    Html(page::start(
+        &rows,
+        &links,
+        &web.health.troubles(),
+        web.lists_files(),
+    ))
 }
 
 /// A stream that is not here may come: its page is there already, and the player waits.

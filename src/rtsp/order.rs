@@ -30,7 +30,7 @@ pub struct Order {
 pub enum Event {
     /// Bytes for the other server.
     Write(Bytes),
-    /// Datagrams of this track are to come: to be answered by [`Client::ports`].
+    /// Datagrams of this track are to come: to be answered by [`super::Client::ports`].
     Ports(usize),
     /// Where those of a track come from: another address than that of the connection if it says so, and the
     /// ports of RTP and RTCP.

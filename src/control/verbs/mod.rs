@@ -62,11 +62,11 @@ pub const VERBS: &[(&str, &str)] = &[
     ("listStreamsIds", "their numbers"),
     (
         "pullStream",
-        "take a stream from another server: uri= [localStreamName= keepAlive=1 tcUrl= pageUrl= swfUrl= emulateUserAgent= user= password=]",
+        "take a stream from another server: uri= [localStreamName= keepAlive=1 tcUrl= pageUrl= swfUrl= emulateUserAgent= user= password= caFile= transport=tcp|udp]",
     ),
     (
         "pushStream",
-        "give a stream to another server: uri= localStreamName= [targetStreamName= targetStreamType=live keepAlive=1 tcUrl= pageUrl= swfUrl= emulateUserAgent= user= password=]",
+        "give a stream to another server: uri= [localStreamName= targetStreamName= targetStreamType=live keepAlive=1 tcUrl= pageUrl= swfUrl= emulateUserAgent= user= password= caFile=]",
     ),
     ("quit", "end this connection"),
     (
@@ -106,7 +106,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["createIngestPoint", "removeIngestPoint", "listIngestPoints"],
-        "who may publish is a matter of publish.users",
+        "a secret name for a public one is a stream key: `crtmpserver key add`, `key revoke`, `key list`",
     ),
     (
         &["addStorage", "removeStorage", "listStorage"],

@@ -48,8 +48,13 @@ impl Row {
     }
 }
 
-/// The start page.
-pub(in crate::http) fn start(rows: &[Row], links: &Links, troubles: &[String]) -> String {
+/// The start page; `files` says that there is a list of files, too.
+pub(in crate::http) fn start(
+    rows: &[Row],
+    links: &Links,
+    troubles: &[String],
+    files: bool,
+) -> String {
     let mut body = String::from("<section class=\"stage\" id=\"stage\">\n");
     let first = rows.iter().find(|r| r.waiting.is_none()).or(rows.first());
     if let Some(row) = first {
@@ -92,6 +97,9 @@ pub(in crate::http) fn start(rows: &[Row], links: &Links, troubles: &[String]) -
         body.push_str("</ul>\n");
     }
     body.push_str("</div>\n");
+    if files {
+        body.push_str("<p><a href=\"/files\">Files</a></p>\n");
+    }
     document("Live now", Frame::Player, &body)
 }
 
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_stream_has_its_links() {
-        let page = start(&[row("live/event")], &Links::of_a_test(), &[]);
+        let page = start(&[row("live/event")], &Links::of_a_test(), &[], false);
         assert!(page.contains("href=\"rtmp://a.example/live/event\""));
         assert!(page.contains("href=\"http://a.example:8080/live/event.flv\""));
         assert!(page.contains("href=\"/watch/live/event\""));
@@ -158,24 +166,33 @@ mod tests {
         waiting.waiting = Some(Duration::from_secs(7));
         waiting.mirrors = 2;
         waiting.codecs = vec!["x<y".into()];
-        let page = start(&[waiting], &other, &["master: gone".into()]);
+        let page = start(&[waiting], &other, &["master: gone".into()], false);
         assert!(page.contains("rtmp://a.example:1936/live/event"));
         assert!(page.contains("waiting</b>"));
         assert!(page.contains(">no source for 7 s · x&lt;y · 1 viewer · 2 mirrors<"));
         assert!(page.contains("not ready"));
         assert!(!page.contains("gone"), "troubles are for operators");
-        assert!(start(&[], &Links::of_a_test(), &[]).contains("Nothing is live"));
+        assert!(start(&[], &Links::of_a_test(), &[], false).contains("Nothing is live"));
+        for files in [false, true] {
+            let page = start(&[], &Links::of_a_test(), &[], files);
+            assert_eq!(page.contains("href=\"/files\""), files);
+        }
     }
 
     #[test]
     fn the_player_has_the_first_that_is_live() {
         let mut waiting = row("live/a");
         waiting.waiting = Some(Duration::ZERO);
-        let page = start(&[waiting.clone(), row("live/b")], &Links::of_a_test(), &[]);
+        let page = start(
+            &[waiting.clone(), row("live/b")],
+            &Links::of_a_test(),
+            &[],
+            false,
+        );
         assert!(page.contains("Live video live/b"));
         assert!(!page.contains("Live video live/a"));
-        assert!(start(&[waiting], &Links::of_a_test(), &[]).contains("Live video live/a"));
-        assert!(!start(&[], &Links::of_a_test(), &[]).contains("Live video"));
+        assert!(start(&[waiting], &Links::of_a_test(), &[], false).contains("Live video live/a"));
+        assert!(!start(&[], &Links::of_a_test(), &[], false).contains("Live video"));
     }
 
     #[test]
@@ -184,6 +201,7 @@ mod tests {
             &[row("<script>alert('1')</script>")],
             &Links::of_a_test(),
             &[],
+            false,
         );
         assert!(!page.contains("<script>"));
     }
