@@ -160,7 +160,7 @@ fn aac(codec: FourCc, record: &[u8]) -> Option<Description> {
 }
 
 /// The audio object type, and the sampling frequency that its frames are counted by.
-pub(super) fn object_and_frequency(b: &mut Bits<'_>) -> Option<(u32, u32)> {
+pub(crate) fn object_and_frequency(b: &mut Bits<'_>) -> Option<(u32, u32)> {
     let mut object = b.bits(5)?;
     if object == 31 {
         object = b.bits(6)? + 32;

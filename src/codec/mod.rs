@@ -18,6 +18,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use self::body::{AudioClock, Body, body};
+pub(crate) use self::config::object_and_frequency;
 pub use self::config::{Description, describe};
 pub use self::sets::{Coding, Nal, Sets};
 pub(crate) use self::sps::Bits;

@@ -142,6 +142,7 @@ pub(super) fn unescape(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Bits, most significant first.
+#[derive(Clone)]
 pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -150,6 +151,11 @@ pub(crate) struct Bits<'a> {
 impl<'a> Bits<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
+    }
+
+    /// How many were read or passed over.
+    pub(crate) const fn position(&self) -> usize {
+        self.position
     }
 
     pub(crate) fn flag(&mut self) -> Option<bool> {

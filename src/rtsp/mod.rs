@@ -8,6 +8,7 @@
 
 mod client;
 mod control;
+mod latm;
 mod login;
 mod message;
 mod order;

@@ -6,6 +6,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, PAD_INDIFFERENT};
 use bytes::Bytes;
 
+use super::latm;
 use crate::elementary::Coding;
 use crate::limits::{MAX_RTSP_TRACKS, MAX_SPS};
 
@@ -22,6 +23,9 @@ pub(super) enum Of {
     Video(Coding, Vec<Bytes>),
     /// AAC (RFC 3640) with its `AudioSpecificConfig`, and the bits of a size and of an index.
     Aac(Bytes, [u32; 2]),
+    /// AAC as `MP4A-LATM` (RFC 6416) with its `AudioSpecificConfig`, and the frequency that its frames
+    /// are counted by.
+    Latm(Bytes, u32),
     /// Opus (RFC 7587), with its channels.
     Opus(u8),
     /// MP3 (RFC 2250).
@@ -149,6 +153,7 @@ impl Lines<'_> {
                 Of::Video(Coding::Hevc, self.sets(&names))
             }
             (false, "MPEG4-GENERIC") => self.aac(),
+            (false, "MP4A-LATM") => self.latm(),
             (false, "OPUS") => {
                 let stereo = self.parameter("sprop-stereo") == Some("1");
                 Of::Opus(if stereo || channels == Some(2) { 2 } else { 1 })
@@ -178,6 +183,18 @@ impl Lines<'_> {
                 Of::Aac(config, [size, index])
             }
             _ => Of::Other("MPEG4-GENERIC without its configuration".to_owned()),
+        }
+    }
+
+    fn latm(&self) -> Of {
+        // Encoders that leave `cpresent` out mean 0, whatever it is then by the RFC.
+        if self.parameter("cpresent").is_some_and(|value| value != "0") {
+            return Of::Other("MP4A-LATM with its configuration among the sound".to_owned());
+        }
+        let config = self.parameter("config").and_then(bytes_of_hex);
+        match config.and_then(|config| latm::configuration(&config)) {
+            Some((config, frequency)) => Of::Latm(config, frequency),
+            None => Of::Other("MP4A-LATM in another form than AAC alone".to_owned()),
         }
     }
 }

@@ -192,6 +192,48 @@ fn an_encoder_publishes_on_its_connection() {
     }
 }
 
+/// GStreamer's rtspclientsink chooses this form of AAC by itself.
+#[test]
+fn sound_may_come_in_latm() {
+    let description = "m=audio 0 RTP/AVP 96\r\na=rtpmap:96 MP4A-LATM/48000\r\n\
+        a=fmtp:96 cpresent=0;config=40002310adca00\r\na=control:stream=1\r\n";
+    let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n";
+    let mut bytes = [
+        request("ANNOUNCE", "live/cam", 1, "", description),
+        request("SETUP", "live/cam/stream=1", 2, transport, ""),
+        request("RECORD", "live/cam", 3, "", ""),
+    ]
+    .concat()
+    .into_bytes();
+    for packet in [
+        rtp(96, true, 1, 48_000, &[2, 5, 6, 1, 7]),
+        rtp(96, false, 2, 50_048, &[3, 1]),
+        rtp(96, true, 3, 50_048, &[2, 3]),
+        // The end of what began in a packet that was lost.
+        rtp(96, true, 5, 52_096, &[9, 9]),
+        rtp(96, true, 6, 53_120, &[1, 4]),
+    ] {
+        bytes.extend(interleaved(0, &packet));
+    }
+    let out = run(&[&bytes]);
+    assert_eq!(status(&out), [200; 3]);
+    let tags = tags(&out);
+    let shown: Vec<(u32, &[u8])> = tags.iter().map(|t| (t.timestamp, &t.payload[..])).collect();
+    assert_eq!(
+        shown,
+        [
+            (5000, &[0xaf, 0, 0x11, 0x88, 0x56, 0xe5, 0][..]),
+            (5000, &[0xaf, 1, 5, 6]),
+            (5021, &[0xaf, 1, 7]),
+            (5042, &[0xaf, 1, 1, 2, 3]),
+            (5106, &[0xaf, 1, 4]),
+        ]
+    );
+    let elsewhere = description.replace("cpresent=0", "cpresent=1");
+    let text = request("ANNOUNCE", "live/cam", 1, "", &elsewhere);
+    assert_eq!(status(&run(&[text.as_bytes()])), [415]);
+}
+
 #[test]
 fn or_in_datagrams() {
     let now = Instant::now();

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::latm;
 use super::rtp::{Clock, Follows, Packet, Reorder, Sequence, sender_report};
 use super::sdp::{Media, Of};
 use crate::elementary::{Aac, Coding, Mp3, Video, opus, opus_header};
@@ -87,7 +88,7 @@ impl Track {
                     limit: limits.video,
                 }))
             }
-            Of::Aac(..) => Machine::Aac(Aac::default(), BytesMut::new()),
+            Of::Aac(..) | Of::Latm(..) => Machine::Aac(Aac::default(), BytesMut::new()),
             Of::Opus(_) => Machine::Opus(false),
             Of::Mpeg => Machine::Mpeg(Mp3::default()),
             Of::Other(_) => Machine::None,
@@ -174,6 +175,14 @@ impl Track {
                 let frame = 1024i64.saturating_mul(90_000) / i64::from(self.media.clock.max(1));
                 let mut time = at;
                 units_of_aac(packet, *bits, (partial, self.limits.audio), |unit| {
+                    aac.frame(configuration, unit, time, &mut *out);
+                    time = time.saturating_add(frame);
+                })
+            }
+            (Machine::Aac(aac, partial), Of::Latm(configuration, frequency)) => {
+                let frame = 1024i64.saturating_mul(90_000) / i64::from((*frequency).max(1));
+                let mut time = at;
+                latm::units(packet, (partial, self.limits.audio), |unit| {
                     aac.frame(configuration, unit, time, &mut *out);
                     time = time.saturating_add(frame);
                 })

@@ -56,6 +56,8 @@ const NAMESPACES: &str = "a network namespace";
 const NEWER_FFMPEG: &str = "newer ffmpeg";
 /// Stands for GStreamer's RTSP server.
 const RTSP_SERVER: &str = "GStreamer's RTSP server for Python";
+/// Stands for GStreamer's rtspclientsink.
+const RTSP_CLIENT: &str = "GStreamer's RTSP client";
 /// Stands for the path of a python that has the m3u8 package.
 const M3U8: &str = "python with m3u8";
 
@@ -491,7 +493,11 @@ const TESTS: &[Test] = &[
         &[FFMPEG, GSTREAMER],
         ways::mpeg_ts_over_tcp,
     ),
-    ("ways::mpeg_ts_over_udp", &[FFMPEG], ways::mpeg_ts_over_udp),
+    (
+        "ways::mpeg_ts_over_udp",
+        &[FFMPEG, GSTREAMER],
+        ways::mpeg_ts_over_udp,
+    ),
     (
         "ways::hevc_over_mpeg_ts",
         &[FFMPEG, NEWER_FFMPEG],
@@ -503,6 +509,11 @@ const TESTS: &[Test] = &[
         ways::operators_kick_and_reload_them,
     ),
     ("ways::rtsp_announce", &[FFMPEG], ways::rtsp_announce),
+    (
+        "ways::rtsp_announce_by_gstreamer",
+        &[FFMPEG, GSTREAMER, RTSP_CLIENT],
+        ways::rtsp_announce_by_gstreamer,
+    ),
     (
         "ways::rtsp_with_reordered_pictures",
         &[FFMPEG],
@@ -547,6 +558,7 @@ fn main() {
                         NAMESPACES => network::namespaces(),
                         NEWER_FFMPEG => present(&newer_ffmpeg()),
                         RTSP_SERVER => cameras::present(),
+                        RTSP_CLIENT => ways::has_rtsp_client(),
                         M3U8 => present(&hls::parser()),
                         other => present(other),
                     };

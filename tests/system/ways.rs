@@ -55,6 +55,28 @@ fn make_for_ts(world: &World) -> (PathBuf, Packets) {
     (file, packets)
 }
 
+/// GStreamer sends a file in real time, five times over: `sink` are the elements behind its two tracks,
+/// of which the one named `out` takes both.
+fn launch(world: &World, name: &str, file: &Path, sink: &[&str]) -> Process {
+    let long = world.path(&format!("{name}.flv"));
+    let mut make = Command::new("ffmpeg");
+    make.args(["-hide_banner", "-y", "-stream_loop", "4", "-i"])
+        .arg(file)
+        .args(["-c", "copy"])
+        .arg(&long);
+    let made = world.run("make-longer", &mut make, Duration::from_secs(60));
+    assert!(made.status.success(), "{}", made.err);
+    let mut command = Command::new("gst-launch-1.0");
+    command
+        .args(["-q", "filesrc"])
+        .arg(format!("location={}", long.display()))
+        .args(["!", "flvdemux", "name=in"])
+        .args(sink)
+        .args(["in.video", "!", "queue", "!", "h264parse", "!", "out."])
+        .args(["in.audio", "!", "queue", "!", "aacparse", "!", "out."]);
+    world.start(name, &mut command)
+}
+
 /// Every protocol gives what the source has, packet for packet.
 fn assert_played(world: &World, server: &Server, stream: &str, source: &Packets, least: usize) {
     server.wait_live(stream);
@@ -115,22 +137,10 @@ pub(crate) fn mpeg_ts_over_tcp(world: &World) {
     let server = server(world, &tables);
     let url = format!("tcp://127.0.0.1:{ffmpeg}");
     let _encoder = send(world, "encoder", &file, &["-f", "mpegts"], &url);
-    let mut command = Command::new("gst-launch-1.0");
-    command
-        .args(["-q", "filesrc"])
-        .arg(format!("location={}", file.display()))
-        .args(["!", "flvdemux", "name=in", "mpegtsmux", "name=out", "!"])
-        .args([
-            "identity",
-            "sync=true",
-            "!",
-            "tcpclientsink",
-            "host=127.0.0.1",
-        ])
-        .arg(format!("port={gstreamer}"))
-        .args(["in.video", "!", "queue", "!", "h264parse", "!", "out."])
-        .args(["in.audio", "!", "queue", "!", "aacparse", "!", "out."]);
-    let _other = world.start("gstreamer", &mut command);
+    let port = format!("port={gstreamer}");
+    let sink = ["mpegtsmux", "name=out", "!", "identity", "sync=true", "!"];
+    let sink = [&sink[..], &["tcpclientsink", "host=127.0.0.1", &port]].concat();
+    let _other = launch(world, "gstreamer", &file, &sink);
     assert_played(world, &server, "live/gstreamer", &source, 80);
     assert_played(world, &server, "live/ffmpeg", &source, 150);
     let broken = server.metric("crtmpserver_media_errors_total", "");
@@ -139,17 +149,23 @@ pub(crate) fn mpeg_ts_over_tcp(world: &World) {
 
 pub(crate) fn mpeg_ts_over_udp(world: &World) {
     let (file, source) = make_for_ts(world);
-    let [port, group] = free_ports();
+    let [port, group, gstreamer] = free_ports();
     let tables = format!(
         "[[listen.ts]]\naddress = \"udp://127.0.0.1:{port}\"\nstream = \"one\"\n\
+         [[listen.ts]]\naddress = \"udp://127.0.0.1:{gstreamer}\"\nstream = \"gstreamer\"\n\
          [[listen.ts]]\naddress = \"udp://239.255.7.7:{group}\"\nstream = \"group\"\n\
          interface = \"127.0.0.1\"\nnetworks = [\"any\"]\nsource = \"127.0.0.1\"\n"
     );
     let server = server(world, &tables);
+    let other = format!("port={gstreamer}");
+    let sink = ["mpegtsmux", "name=out", "alignment=7", "!", "udpsink"];
+    let sink = [&sink[..], &["host=127.0.0.1", &other]].concat();
+    let _other = launch(world, "gstreamer", &file, &sink);
     let url = format!("udp://127.0.0.1:{port}?pkt_size=1316");
     let mut encoder = send(world, "encoder", &file, &["-f", "mpegts"], &url);
     let url = format!("udp://239.255.7.7:{group}?pkt_size=1316&localaddr=127.0.0.1");
     let _group = send(world, "group", &file, &["-f", "mpegts"], &url);
+    assert_played(world, &server, "live/gstreamer", &source, 100);
     assert_played(world, &server, "live/one", &source, 100);
     assert_played(world, &server, "live/group", &source, 60);
     // A second source waits until the first is silent, and goes on with the stream.
@@ -334,6 +350,39 @@ pub(crate) fn rtsp_announce(world: &World) {
     said(&server, "unpublished");
     let broken = server.metric("crtmpserver_media_errors_total", "broken");
     assert!(broken.abs() < 0.5, "{}", server.metrics());
+}
+
+/// Whether GStreamer can publish over RTSP.
+pub(crate) fn has_rtsp_client() -> bool {
+    let mut inspect = Command::new("gst-inspect-1.0");
+    let found = inspect.args(["--exists", "rtspclientsink"]).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// GStreamer as it is without any option but where to and by what.
+pub(crate) fn rtsp_announce_by_gstreamer(world: &World) {
+    let (file, source) = make(world);
+    let [port] = free_ports();
+    let server = server(
+        world,
+        &format!("[[listen.rtsp]]\naddress = \"127.0.0.1:{port}\"\n"),
+    );
+    let encoders = ["tcp", "udp"].map(|by| {
+        let url = format!("location=rtsp://127.0.0.1:{port}/live/{by}");
+        let by_it = format!("protocols={by}");
+        let sink = ["rtspclientsink", "name=out", &url, &by_it];
+        launch(world, by, &file, &sink)
+    });
+    assert_played(world, &server, "live/tcp", &source, 150);
+    assert_played(world, &server, "live/udp", &source, 100);
+    let wrong = server.metric("crtmpserver_media_errors_total", "");
+    assert!(wrong.abs() < 0.5, "{}", server.metrics());
+    for encoder in &encoders {
+        encoder.signal(nix::sys::signal::Signal::SIGINT);
+    }
+    wait_for("both are gone", || {
+        (server.metric("crtmpserver_publishers", "") == 0.0).then_some(())
+    });
 }
 
 pub(crate) fn rtsp_with_reordered_pictures(world: &World) {
