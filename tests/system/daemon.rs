@@ -151,12 +151,17 @@ impl Server {
 /// The whole configuration.
 fn with_listeners(keys: &str, rtmp: u16, http: u16, listen: &str) -> String {
     let (before, tables) = split_tables(keys);
+    let control = if listen.contains("control = ") {
+        ""
+    } else {
+        "control = \"\""
+    };
     format!(
         "{before}
 [listen]
 rtmp = [\"127.0.0.1:{rtmp}\", \"[::1]:{rtmp}\"]
 http = [\"127.0.0.1:{http}\", \"[::1]:{http}\"]
-control = \"\"
+{control}
 {listen}
 [log]
 level = \"debug\"

@@ -35,19 +35,74 @@ fn keys_file(world: &World) -> (PathBuf, String) {
     (file, key)
 }
 
+/// A server whose control socket can be asked.
+struct Asked {
+    server: Server,
+    /// The system's address of a socket has no room for the folder of the logs.
+    folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Asked {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn launch(world: &World, name: &str, binary: &Path, keys: &str) -> Asked {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("control = {:?}", folder.path().join("c.sock"));
+    Asked {
+        server: Server::launch_with(world, name, binary, keys, &socket),
+        folder,
+    }
+}
+
+fn start(world: &World, keys: &str) -> Asked {
+    let asked = launch(world, "standalone", &binary(), keys);
+    asked.server.wait_ready();
+    asked
+}
+
 /// Everything that the server says to anybody.
-fn everything(server: &Server) -> String {
+fn everything(asked: &Asked) -> String {
     let pages = [
         "/",
         "/live/event",
         "/live/event.json",
         "/metrics",
         "/healthz",
-        "/cluster",
+        "/cluster.json",
     ];
-    let bodies = pages.iter().filter_map(|page| get(server.http, page));
-    let bodies: String = bodies.map(|(_, body)| body).collect();
-    bodies + &server.process.said()
+    let bodies = pages.iter().filter_map(|page| get(asked.http, page));
+    let mut all: String = bodies.map(|(_, body)| body).collect();
+    let socket = asked.folder.path().join("c.sock");
+    for (program, verb) in [
+        ("status", None),
+        ("ctl", Some("streams")),
+        ("ctl", Some("viewers")),
+        ("ctl", Some("mirrors")),
+        ("ctl", Some("remotes")),
+        ("ctl", Some("recordings")),
+        ("ctl", Some("health")),
+        ("ctl", Some("listConnections")),
+        ("ctl", Some("listStreams")),
+        ("ctl", Some("listConfig")),
+    ] {
+        for form in [None, Some("--json")] {
+            let mut command = Command::new(binary());
+            command.arg(program).arg("--socket").arg(&socket);
+            let output = command.args(form).args(verb).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            let wrong = String::from_utf8_lossy(&output.stderr);
+            let answered = !wrong.contains("no server answers");
+            let asked = output.status.code() != Some(64);
+            assert!(answered && asked, "{program} {verb:?}: {wrong}");
+            all = all + &said + &wrong;
+        }
+    }
+    all + &asked.process.said()
 }
 
 fn is_refused(world: &World, name: &str, url: &str) -> String {
@@ -64,11 +119,7 @@ fn part(key: &str) -> &str {
 
 pub(crate) fn a_key_publishes_and_is_shown_nowhere(world: &World) {
     let (file, right) = keys_file(world);
-    let server = Server::start(
-        world,
-        "standalone",
-        &format!("[publish]\nkeys = {file:?}\n"),
-    );
+    let server = start(world, &format!("[publish]\nkeys = {file:?}\n"));
     // What is no key is refused: a wrong one, one with a slip, a plain name, the key in another
     // application.
     let wrong = format!("sk_{}", "abcdefghij".repeat(2));
@@ -99,7 +150,7 @@ pub(crate) fn a_key_publishes_and_is_shown_nowhere(world: &World) {
     );
     let all = everything(&server);
     assert!(
-        all.contains("user=key:studio") && all.contains("crtmpserver_"),
+        all.contains("user=key:studio") && all.contains("crtmpserver_") && all.contains("SUCCESS"),
         "{all}"
     );
     // A second encoder with the same key waits for the first to fall silent.
@@ -119,11 +170,7 @@ pub(crate) fn a_key_publishes_and_is_shown_nowhere(world: &World) {
 
 pub(crate) fn revoked_keys_end_their_publishers(world: &World) {
     let (file, first) = keys_file(world);
-    let server = Server::start(
-        world,
-        "standalone",
-        &format!("[publish]\nkeys = {file:?}\n"),
-    );
+    let server = start(world, &format!("[publish]\nkeys = {file:?}\n"));
     // One that is made while the server runs counts at once.
     let second = add(&file, "truck");
     let url = |key: &str| server.rtmp_url(&format!("live/{key}"));
@@ -144,9 +191,12 @@ pub(crate) fn revoked_keys_end_their_publishers(world: &World) {
         "{said}"
     );
     // Nor does a key become a name where everybody may publish.
-    let mut server = server;
-    let rtmp = server.rtmp;
-    server.reload(world, "[publish]\nnetworks = [\"any\"]\n", rtmp);
+    let mut asked = server;
+    let rtmp = asked.rtmp;
+    asked
+        .server
+        .reload(world, "[publish]\nnetworks = [\"any\"]\n", rtmp);
+    let server = asked;
     wait_for("the reload", || {
         server
             .process
@@ -170,10 +220,10 @@ pub(crate) fn keys_and_logins_live_beside_each_other(world: &World) {
         .replace("[publish]\n", &format!("[publish]\nkeys = {file:?}\n"));
     let keys = keys.replace("networks = [\"loopback\"]", "networks = []");
     // Its pages are closed to this machine, too.
-    let master = Server::launch(world, "master", &binary(), &keys);
+    let master = launch(world, "master", &binary(), &keys);
     wait_port(master.rtmp);
     let mirror = mirror_keys(master.rtmp, &secret);
-    let mirror = Server::launch(world, "mirror", &mirror_binary(), &mirror);
+    let mirror = launch(world, "mirror", &mirror_binary(), &mirror);
     mirror.wait_ready();
     let published = |by: &str, times: usize| {
         wait_for(by, || {
@@ -225,11 +275,7 @@ pub(crate) fn a_key_publishes_over_rtsp(world: &World) {
     let second = add(&file, "truck");
     let [port] = free_ports();
     let listener = format!("[[listen.rtsp]]\naddress = \"127.0.0.1:{port}\"\nnetworks = []\n");
-    let server = Server::start(
-        world,
-        "standalone",
-        &format!("{listener}[publish]\nkeys = {file:?}\n"),
-    );
+    let server = start(world, &format!("{listener}[publish]\nkeys = {file:?}\n"));
     let send = |name: &str, path: &str| {
         let form = ["-f", "rtsp", "-rtsp_transport", "tcp"];
         let url = format!("rtsp://127.0.0.1:{port}/{path}");
