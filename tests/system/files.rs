@@ -198,6 +198,22 @@ pub(crate) fn players_seek(world: &World) {
     }
 }
 
+/// GStreamer asks for the part of a file that it seeks to; the moov of an MP4 tells it where that is.
+pub(crate) fn gstreamer_seeks_over_http(world: &World) {
+    let (server, folder) = serving(world);
+    let file = folder.join("film.mp4");
+    remux(world, "ffmpeg", &programme(), &file, &[]);
+    let source = Packets::of_file(world, "ffmpeg", "source", &file);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/seek.py");
+    let url = format!("http://127.0.0.1:{}/files/film.mp4", server.http);
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).args([&url, "3.5"]);
+    let ended = world.run("gstreamer", &mut command, LIMIT);
+    assert!(ended.status.success(), "{}", ended.err);
+    let seen: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(seen, source.video.packets[75..]);
+}
+
 pub(crate) fn other_codecs(world: &World) {
     let (server, folder) = serving(world);
     let ffmpeg = newer_ffmpeg();

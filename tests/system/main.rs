@@ -54,7 +54,7 @@ const NGINX_RTMP: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 const NAMESPACES: &str = "a network namespace";
 /// Stands for the path of the newer ffmpeg.
 const NEWER_FFMPEG: &str = "newer ffmpeg";
-/// Stands for GStreamer's RTSP server.
+/// Stands for GStreamer's RTSP server, and GStreamer for Python.
 const RTSP_SERVER: &str = "GStreamer's RTSP server for Python";
 /// Stands for GStreamer's rtspclientsink.
 const RTSP_CLIENT: &str = "GStreamer's RTSP client";
@@ -237,6 +237,11 @@ const TESTS: &[Test] = &[
         "files::players_seek",
         &[FFMPEG, RTMPDUMP],
         files::players_seek,
+    ),
+    (
+        "files::gstreamer_seeks_over_http",
+        &[FFMPEG, RTSP_SERVER],
+        files::gstreamer_seeks_over_http,
     ),
     (
         "files::hls_has_every_packet",
@@ -467,6 +472,11 @@ const TESTS: &[Test] = &[
         "tls::encoders_and_viewers_use_it",
         &[FFMPEG, "curl"],
         tls::encoders_and_viewers_use_it,
+    ),
+    (
+        "tls::ffmpeg_checks_who_the_server_is",
+        &[FFMPEG],
+        tls::ffmpeg_checks_who_the_server_is,
     ),
     (
         "tls::files_come_over_it",

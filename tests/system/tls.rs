@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::daemon::{Server, binary, master_keys, mirror_keys, secret, users};
 use crate::files;
-use crate::media::{Packets, programme};
+use crate::media::{FRAME_HASHES, Packets, programme};
 use crate::programs::{publish, watch, watched};
 use crate::world::{World, free_ports, wait_for};
 
@@ -133,6 +133,73 @@ pub(crate) fn encoders_and_viewers_use_it(world: &World) {
     assert!(said.contains("does not speak TLS"), "{said}");
     server.process.signal(Signal::SIGTERM);
     assert!(server.process.wait(Duration::from_secs(20)).success());
+}
+
+/// ffmpeg with an authority of its own: what its certificate says is checked by whoever watches and by
+/// whoever publishes.
+pub(crate) fn ffmpeg_checks_who_the_server_is(world: &World) {
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    show(world, "server");
+    let (server, rtmps, https) = secure(world, "standalone", "");
+    server.wait_ready();
+    let authority = fixture("ca.pem").display().to_string();
+    let checked = ["-tls_verify", "1", "-ca_file", &authority];
+    let encode = |name: &str, url: &str| {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "verbose", "-re"])
+            .args(["-stream_loop", "-1", "-i"])
+            .arg(programme())
+            .args(["-t", "300", "-c", "copy", "-f", "flv"])
+            .args(checked)
+            .arg(url);
+        world.start(name, &mut command)
+    };
+    let look = |name: &str, url: &str| {
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-loglevel", "verbose"])
+            .args(checked)
+            .args(["-i", url])
+            .args(FRAME_HASHES)
+            .arg("-");
+        world.start(name, &mut command)
+    };
+    let rtmp = |stream: &str| format!("rtmps://localhost:{rtmps}/live/{stream}");
+    let http = |end: &str| format!("https://localhost:{https}/live/event.{end}");
+    let _encoder = encode("encoder", &rtmp("event"));
+    server.wait_live("live/event");
+    let watchers = [
+        look("rtmps", &rtmp("event")),
+        look("flv", &http("flv")),
+        look("hls", &http("m3u8")),
+    ];
+    for watcher in &watchers {
+        watched(watcher, 100).assert_part_of(&source, 100);
+    }
+    // Another authority's; then one of the right authority, for another host.
+    for (other, told) in [
+        ("stranger", "is another one: for localhost, 127.0.0.1"),
+        ("other", "is another one: for other.example.org"),
+    ] {
+        show(world, other);
+        server.process.signal(Signal::SIGHUP);
+        wait_for("the other certificate", || {
+            server.process.said().contains(told).then_some(())
+        });
+        let refused = [
+            encode(&format!("encoder-{other}"), &rtmp("more")),
+            look(&format!("rtmps-{other}"), &rtmp("event")),
+            look(&format!("https-{other}"), &http("flv")),
+        ];
+        for mut client in refused {
+            assert!(!client.wait(Duration::from_secs(60)).success(), "{other}");
+            let said = client.stderr().to_lowercase();
+            assert!(said.contains("certificate"), "{other}: {said}");
+        }
+    }
+    assert!(!server.process.said().contains("live/more"));
+    watched(&watchers[0], 200).assert_part_of(&source, 200);
 }
 
 pub(crate) fn files_come_over_it(world: &World) {
