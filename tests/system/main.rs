@@ -525,6 +525,11 @@ const TESTS: &[Test] = &[
         ways::rtsp_announce_by_gstreamer,
     ),
     (
+        "ways::all_is_recorded_and_mirrored",
+        &[FFMPEG],
+        ways::all_is_recorded_and_mirrored,
+    ),
+    (
         "ways::rtsp_with_reordered_pictures",
         &[FFMPEG],
         ways::rtsp_with_reordered_pictures,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::daemon::{Server, binary};
+use crate::daemon::{Server, binary, master_keys, mirror_binary, mirror_keys, secret, users};
 use crate::media::{Packets, programme};
 use crate::programs::{watch, watched};
 use crate::world::{Process, World, free_ports, pause, wait_for, wait_port};
@@ -383,6 +383,51 @@ pub(crate) fn rtsp_announce_by_gstreamer(world: &World) {
     wait_for("both are gone", || {
         (server.metric("crtmpserver_publishers", "") == 0.0).then_some(())
     });
+}
+
+/// What comes in goes into files and to mirrors, as what comes over RTMP does.
+pub(crate) fn all_is_recorded_and_mirrored(world: &World) {
+    let (file, source) = make(world);
+    let (_, of_ts) = make_for_ts(world);
+    let [ts, rtsp] = free_ports();
+    let (secret, folder) = (secret(world, "secret"), world.path("recordings"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let keys = master_keys(&users(world), &secret);
+    let keys = format!(
+        "{keys}[relay]\ngrace = \"2s\"\n[record]\nstreams = [\"*\"]\nfolder = {folder:?}\nmin_free = \"0B\"\n\
+         name = \"{{stream}}\"\n"
+    );
+    let tables = format!(
+        "[[listen.ts]]\naddress = \"tcp://127.0.0.1:{ts}\"\nstream = \"ts\"\n\
+         [[listen.rtsp]]\naddress = \"127.0.0.1:{rtsp}\"\n"
+    );
+    let master = Server::launch_with(world, "master", &binary(), &keys, &tables);
+    master.wait_ready();
+    let mirror = mirror_keys(master.rtmp, &secret);
+    let mirror = Server::launch(world, "mirror", &mirror_binary(), &mirror);
+    mirror.wait_ready();
+    let url = format!("tcp://127.0.0.1:{ts}");
+    let by_ts = send(world, "ts", &file, &["-f", "mpegts"], &url);
+    let url = format!("rtsp://127.0.0.1:{rtsp}/live/rtsp");
+    let form = ["-rtsp_transport", "tcp", "-f", "rtsp"];
+    let by_rtsp = send(world, "rtsp", &file, &form, &url);
+    assert_played(world, &mirror, "live/ts", &of_ts, 100);
+    assert_played(world, &mirror, "live/rtsp", &source, 100);
+    for encoder in [&by_ts, &by_rtsp] {
+        encoder.signal(nix::sys::signal::Signal::SIGINT);
+    }
+    wait_for("both are unpublished", || {
+        (master.metric("crtmpserver_publishers", "") == 0.0).then_some(())
+    });
+    wait_for("no recording goes on", || {
+        (master.metric("crtmpserver_recordings", "") == 0.0).then_some(())
+    });
+    for (name, source) in [("ts", of_ts), ("rtsp", source)] {
+        let recorded = folder.join(format!("{name}.flv"));
+        let packets = Packets::of_file(world, "ffmpeg", &format!("{name}-recorded"), &recorded);
+        packets.assert_part_of(&source, 100);
+        assert_eq!(packets.video.packets[0], source.video.packets[0], "{name}");
+    }
 }
 
 pub(crate) fn rtsp_with_reordered_pictures(world: &World) {
