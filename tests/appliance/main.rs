@@ -115,6 +115,10 @@ const TESTS: &[Test] = &[
     ("trouble::a_full_disk", trouble::a_full_disk),
     ("prefix::there_and_away_again", prefix::there_and_away_again),
     ("page::what_it_shows_works", page::what_it_shows_works),
+    (
+        "page::a_mirror_with_a_certificate",
+        page::a_mirror_with_a_certificate,
+    ),
     ("event::from_zero_to_teardown", event::from_zero_to_teardown),
     (
         "container::closed_until_there_are_users",

@@ -1,4 +1,4 @@
-//! docs/packages.md, as somebody follows it.
+//! docs/packages.md, and what docs/tls.md says of mirrors, as somebody follows them.
 
 use crate::live::wait_live;
 use crate::machine::Machine;
@@ -6,9 +6,9 @@ use crate::media::programme;
 use crate::programs::publish;
 use crate::world::{World, wait_for};
 
-/// The blocks of shell, in their order.
-fn blocks() -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/packages.md");
+/// The blocks of shell of a document, in their order.
+fn blocks(document: &str) -> Vec<String> {
+    let path = format!("{}/docs/{document}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
     let blocks = text.split("```sh\n").skip(1);
     blocks
@@ -30,7 +30,7 @@ pub(crate) fn what_it_shows_works(world: &World) {
             .replace("rtmp://master.example.org", "rtmp://192.0.2.1");
         machine.ok(&format!("set -e; cd /root; {script}"))
     };
-    let blocks = blocks();
+    let blocks = blocks("packages.md");
     let [install, users, mirror, port, master, firewall, remove] = &blocks[..] else {
         panic!("{} blocks", blocks.len());
     };
@@ -75,4 +75,30 @@ pub(crate) fn what_it_shows_works(world: &World) {
     machine.ok("test -e /etc/crtmpserver/crtmpserver.toml");
     follow(leave);
     machine.ok("! test -e /etc/crtmpserver && ! test -e /var/lib/crtmpserver");
+}
+
+/// A mirror that speaks HTTPS, before it is saved as an image.
+pub(crate) fn a_mirror_with_a_certificate(world: &World) {
+    let machine = Machine::with(world, "crtmpserver-mirror");
+    for (name, text) in [
+        ("fullchain.pem", include_str!("../tls/server.pem")),
+        ("privkey.pem", include_str!("../tls/server.key")),
+    ] {
+        machine.write(&format!("/root/{name}"), text);
+    }
+    assert!(!machine.reachable(8443));
+    let [block] = &blocks("tls.md")[..] else {
+        panic!("there is one block");
+    };
+    machine.ok(&format!("set -e; cd /root; {block}"));
+    machine.wait_serving();
+    for port in [1935, 8080, 8443] {
+        assert!(machine.reachable(port), "{port}");
+    }
+    assert!(!machine.reachable(443));
+    // It has no master here, and says so.
+    let said = machine.run("crtmpserver status").out;
+    assert!(said.contains("https [::]:8443"), "{said}");
+    let said = machine.ok("journalctl --sync && journalctl -u crtmpserver.service");
+    assert!(said.contains("certificate: for localhost"), "{said}");
 }
