@@ -9,6 +9,8 @@
     reason = "a test may panic outside its test functions too"
 )]
 
+#[path = "remote/figures.rs"]
+mod figures;
 #[path = "remote/stalled.rs"]
 mod stalled;
 #[path = "remote/verbs.rs"]
@@ -166,8 +168,13 @@ fn one<'a>(answer: &'a Value, stream: &str) -> &'a Value {
 
 fn launch(dir: &Path, name: &str, rtmp: u16, listen: &str, keys: &str) -> Running {
     let file = dir.join(format!("{name}.toml"));
+    let http = if listen.contains("http = ") {
+        ""
+    } else {
+        "http = []\n"
+    };
     let text = format!(
-        "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"{name}.sock\"\n{listen}\n[log]\nlevel = \"debug\"\n{keys}"
+        "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\n{http}control = \"{name}.sock\"\n{listen}\n[log]\nlevel = \"debug\"\n{keys}"
     );
     fs::write(&file, text).unwrap();
     spawn(dir, name, &file, &[])
@@ -256,10 +263,21 @@ fn refusal(description: &str, to: Option<String>) -> Command {
     status::connect_rejected(1.0, "NetConnection.Connect.Rejected", description, ex)
 }
 
+/// What pulls come to.
+const EACH: [(&str, &str, &str); 7] = [
+    ("good", "state", "live"),
+    ("moved", "state", "live"),
+    ("circle", "code", "remote-moved"),
+    ("nonsense", "code", "remote-moved"),
+    ("refused", "code", "remote-refused"),
+    ("hung", "code", "remote-lost"),
+    ("nobody", "code", "remote-unreachable"),
+];
+
 #[test]
 fn each_keeps_to_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let (origin, here) = (free(), free());
+    let (origin, here, http) = (free(), free(), free());
     let _origin = Server::start(dir.path(), "origin", origin, "");
     let _encoder = encoder(origin);
 
@@ -304,16 +322,9 @@ fn each_keeps_to_itself() {
     );
     keys +=
         &format!("[[push]]\nstream = \"live/moved\"\nuri = \"rtmp://127.0.0.1:{hangs}/live\"\n");
-    let server = Server::start(dir.path(), "here", here, &keys);
-    for (name, key, value) in [
-        ("good", "state", "live"),
-        ("moved", "state", "live"),
-        ("circle", "code", "remote-moved"),
-        ("nonsense", "code", "remote-moved"),
-        ("refused", "code", "remote-refused"),
-        ("hung", "code", "remote-lost"),
-        ("nobody", "code", "remote-unreachable"),
-    ] {
+    let listen = format!("http = [\"127.0.0.1:{http}\"]");
+    let server = Server::start_with(dir.path(), "here", here, &listen, &keys);
+    for (name, key, value) in EACH {
         let row = server.until_one(&format!("live/{name}"), key, value);
         assert_eq!(row["direction"], "pull");
     }
@@ -339,6 +350,7 @@ fn each_keeps_to_itself() {
             "{row}"
         );
     }
+    figures::assert_told(&figures::page(http), &EACH);
     let log = server.log();
     for code in [
         "remote-moved",

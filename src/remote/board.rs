@@ -40,6 +40,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Those that one stream goes through: a push of many has none of them.
+    pub const OF_ONE: [Self; 5] = [
+        Self::Waiting,
+        Self::Connecting,
+        Self::Connected,
+        Self::Live,
+        Self::Retrying,
+    ];
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -74,6 +83,8 @@ pub struct Progress {
     pub since: Instant,
     /// What went wrong last, even if all is well now.
     pub failure: Option<Failure>,
+    /// No media has flowed since that.
+    pub failing: bool,
     /// Tries that failed, and connections that were lost.
     pub failures: u64,
     /// Times that media flowed.
@@ -108,6 +119,7 @@ impl Job {
             phase: Phase::Waiting,
             since: now,
             failure: None,
+            failing: false,
             failures: 0,
             connections: 0,
             bytes: 0,
@@ -137,6 +149,7 @@ impl Job {
             progress.phase = phase;
             progress.since = Instant::now();
             if phase == Phase::Live {
+                progress.failing = false;
                 progress.connections = progress.connections.saturating_add(1);
             }
         }
@@ -149,12 +162,15 @@ impl Job {
         progress.phase = Phase::Retrying;
         progress.since = failure.at;
         progress.failure = Some(failure);
+        progress.failing = true;
     }
 
     /// Notes why it waits.
     pub(super) fn waits(&self, failure: Failure) {
         self.enter(Phase::Waiting);
-        self.progress().failure = Some(failure);
+        let mut progress = self.progress();
+        progress.failure = Some(failure);
+        progress.failing = true;
     }
 
     /// Notes frames that went over.

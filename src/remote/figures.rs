@@ -38,6 +38,20 @@ const COUNTERS: [(&str, &str, Figure); 4] = [
     ),
 ];
 
+fn labels(row: &Row) -> [(&'static str, String); 3] {
+    [
+        ("direction", row.spec.direction.as_str().to_owned()),
+        ("id", row.id.to_string()),
+        ("stream", row.spec.local.to_string()),
+    ]
+}
+
+/// The same and one more.
+fn with(row: &Row, name: &'static str, value: &str) -> [(&'static str, String); 4] {
+    let [direction, id, stream] = labels(row);
+    [direction, id, stream, (name, value.to_owned())]
+}
+
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let rows: Vec<Row> = self
@@ -46,13 +60,6 @@ impl Collector for Figures {
             .into_iter()
             .filter(|row| row.progress.phase != Phase::Each)
             .collect();
-        let labels = |row: &Row| {
-            [
-                ("direction", row.spec.direction.as_str().to_owned()),
-                ("id", row.id.to_string()),
-                ("stream", row.spec.local.to_string()),
-            ]
-        };
         let gauge = ConstGauge::new(0_i64);
         let kind = gauge.metric_type();
         let mut up = encoder.encode_descriptor(
@@ -64,6 +71,33 @@ impl Collector for Figures {
         for row in &rows {
             let live = i64::from(row.progress.phase == Phase::Live);
             ConstGauge::new(live).encode(up.encode_family(&labels(row))?)?;
+        }
+        let mut states = encoder.encode_descriptor(
+            "remote_state",
+            "How far a pull or a push is: 1 for its state, 0 for the others",
+            None,
+            kind,
+        )?;
+        for row in &rows {
+            for phase in Phase::OF_ONE {
+                let labels = with(row, "state", phase.as_str());
+                let is = i64::from(row.progress.phase == phase);
+                ConstGauge::new(is).encode(states.encode_family(&labels)?)?;
+            }
+        }
+        let mut troubles = encoder.encode_descriptor(
+            "remote_trouble",
+            "What went wrong last, by its code: 1 until media flows again",
+            None,
+            kind,
+        )?;
+        for row in &rows {
+            // The sentence is for people: another server has a part in it, and labels must be few.
+            if let Some(failure) = &row.progress.failure {
+                let labels = with(row, "code", failure.code);
+                let holds = i64::from(row.progress.failing);
+                ConstGauge::new(holds).encode(troubles.encode_family(&labels)?)?;
+            }
         }
         for (name, help, figure) in COUNTERS {
             let kind = ConstCounter::new(0_u64).metric_type();
