@@ -15,6 +15,8 @@ mod figures;
 mod stalled;
 #[path = "remote/verbs.rs"]
 mod verbs;
+#[path = "remote/wire.rs"]
+mod wire;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
