@@ -13,6 +13,8 @@
 mod figures;
 #[path = "remote/stalled.rs"]
 mod stalled;
+#[path = "remote/tls.rs"]
+mod tls;
 #[path = "remote/verbs.rs"]
 mod verbs;
 #[path = "remote/wire.rs"]
@@ -381,12 +383,12 @@ fn source(say: impl Fn(&str) -> Said + Send + Clone + 'static) -> u16 {
     })
 }
 
-fn answers(mut socket: TcpStream, say: &dyn Fn(&str) -> Said) -> Option<()> {
-    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
+fn answers(socket: impl Read + Write, say: &dyn Fn(&str) -> Said) -> Option<()> {
+    let mut socket = BufReader::new(socket);
     loop {
         let (mut method, mut cseq) = (String::new(), String::new());
         loop {
-            let line = lines.next()?.ok()?;
+            let line = socket.by_ref().lines().next()?.ok()?;
             if line.is_empty() {
                 break;
             }
@@ -399,8 +401,10 @@ fn answers(mut socket: TcpStream, say: &dyn Fn(&str) -> Said) -> Option<()> {
         }
         let (head, rest) = say(&method)?;
         let (status, fields) = head.split_once('\n').unwrap_or((&head, ""));
+        let socket = socket.get_mut();
         write!(socket, "RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n{fields}\r\n").ok()?;
         socket.write_all(&rest).ok()?;
+        socket.flush().ok()?;
     }
 }
 
