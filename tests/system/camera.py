@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""A server of RTSP as cameras are one, with GStreamer's: camera.py PORT FILE [basic|digest USER PASSWORD]
+"""A server of RTSP as cameras are one, with GStreamer's: camera.py PORT FILE [basic|digest USER PASSWORD [PEM KEY]]
 
 FILE (FLV with H.264, or an MP4 with H.265, and AAC) is at rtsp://127.0.0.1:PORT/live, in real time. Sessions that
-are not asked about for 2 s end. Says who comes and what is asked.
+are not asked about for 2 s end. With a certificate it speaks TLS. Says who comes and what is asked.
 """
 
 import sys
@@ -12,7 +12,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer
 
 FLV = (
     "( filesrc location={} ! flvdemux name=in "
@@ -46,7 +46,7 @@ def main():
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_launch((MP4 if file.endswith(".mp4") else FLV).format(file))
     if login:
-        method, user, password = login
+        method, user, password, *files = login
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", user)
         auth = GstRtspServer.RTSPAuth.new()
@@ -56,6 +56,8 @@ def main():
         else:
             auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
             auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        if files:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*files))
         server.set_auth(auth)
         permissions = GstRtspServer.RTSPPermissions()
         for what in ("access", "construct"):

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::daemon::Server;
 use crate::media::Packets;
 use crate::programs::{newer_ffmpeg, watch, watch_with, watched};
-use crate::remote::wait_state;
+use crate::remote::{fixture, wait_state};
 use crate::ways::make;
 use crate::world::{Process, World, free_ports, wait_for, wait_port};
 
@@ -133,6 +133,31 @@ pub(crate) fn a_camera_is_pulled_in_datagrams(world: &World) {
     wait_for("a TEARDOWN", || {
         again.said().contains("TEARDOWN").then_some(())
     });
+    assert!(!server.process.said().contains("correct-horse"));
+}
+
+pub(crate) fn a_camera_in_tls_is_pulled(world: &World) {
+    let (file, source) = make(world);
+    let file = long(world, &file);
+    let [port] = free_ports();
+    let [ca, stranger, shown, key] =
+        ["ca.pem", "vain.pem", "server.pem", "server.key"].map(fixture);
+    let pull = |name: &str, ca: &Path| {
+        format!(
+            "[[pull]]\nstream = \"live/{name}\"\nuri = \"rtsps://ann:correct-horse@localhost:{port}/live\"\nca_file = {ca:?}\n"
+        )
+    };
+    let login = ["digest", "ann", "correct-horse"];
+    let tls = [&shown, &key].map(|file| file.to_str().unwrap());
+    let _camera = camera(world, "camera", port, &file, &[&login[..], &tls].concat());
+    let keys = pull("camera", &ca) + &pull("stranger", &stranger);
+    let server = Server::start(world, "standalone", &keys);
+    wait_state(&server, "live/camera", true);
+    let viewer = watch(world, "viewer", &server.rtmp_url("live/camera"));
+    watched(&viewer, 100).assert_part_of(&source, 100);
+    said(&server, "remote-tls");
+    said(&server, "authority that is not known");
+    wait_state(&server, "live/stranger", false);
     assert!(!server.process.said().contains("correct-horse"));
 }
 

@@ -545,6 +545,11 @@ const TESTS: &[Test] = &[
         cameras::a_camera_is_pulled_in_datagrams,
     ),
     (
+        "cameras::a_camera_in_tls_is_pulled",
+        &[FFMPEG, RTSP_SERVER],
+        cameras::a_camera_in_tls_is_pulled,
+    ),
+    (
         "cameras::a_camera_of_h265_is_pulled",
         &[FFMPEG, NEWER_FFMPEG, RTSP_SERVER],
         cameras::a_camera_of_h265_is_pulled,
