@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
 /// A folder in which files are made.
 #[derive(Debug)]
@@ -51,7 +51,9 @@ impl Folder {
             at = match below(&at) {
                 Err(Errno::ENOENT) => {
                     match mkdirat(&at, name, Mode::from_bits_truncate(0o750)) {
-                        Ok(()) | Err(Errno::EEXIST) => {}
+                        // A file in it is safe from a loss of power when the folder's own name is, too.
+                        Ok(()) => drop(fsync(&at)),
+                        Err(Errno::EEXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
                     below(&at)?
@@ -106,7 +108,7 @@ impl Folder {
     /// # Errors
     /// The system refuses.
     pub fn sync(&self) -> io::Result<()> {
-        Ok(nix::unistd::fsync(&self.0)?)
+        Ok(fsync(&self.0)?)
     }
 
     /// Bytes that are left for this process on its file system.

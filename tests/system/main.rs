@@ -24,6 +24,7 @@ mod login;
 mod media;
 mod network;
 mod original;
+mod power;
 mod process;
 mod programs;
 mod recording;
@@ -272,6 +273,11 @@ const TESTS: &[Test] = &[
         "recording::killed_at_any_moment",
         &[FFMPEG],
         recording::killed_at_any_moment,
+    ),
+    (
+        "power::lost_at_any_moment",
+        &[FFMPEG, "ffprobe", "cc"],
+        power::lost_at_any_moment,
     ),
     (
         "recording::a_full_disk_stops_the_recording_alone",

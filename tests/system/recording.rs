@@ -30,7 +30,7 @@ fn recording(world: &World, name: &str, more: &str) -> (Server, PathBuf) {
     (Server::start(world, name, &keys(&folder, more)), folder)
 }
 
-fn keys(folder: &Path, more: &str) -> String {
+pub(crate) fn keys(folder: &Path, more: &str) -> String {
     format!(
         "[relay]\ngrace = \"2s\"\n[files]\nfolders = [{folder:?}]\n[record]\nfolder = {folder:?}\nmin_free = \"0B\"\n{more}"
     )
@@ -125,11 +125,39 @@ pub(crate) fn the_rule_records_every_packet(world: &World) {
     }
 }
 
+/// When each picture of a file is decoded, ms, as ffprobe finds them.
+pub(crate) fn probe(world: &World, name: &str, file: &Path) -> Vec<i64> {
+    let mut command = Command::new("ffprobe");
+    command
+        .args(["-v", "error", "-select_streams", "v"])
+        .args(["-show_entries", "packet=dts_time", "-of", "csv=p=0"])
+        .arg(file);
+    let ended = world.run(name, &mut command, LIMIT);
+    let seconds = |line: &str| line.trim_end_matches(',').parse::<f64>().ok();
+    #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+    let ms = |seconds: f64| (seconds * 1000.0).round() as i64;
+    let times: Vec<i64> = ended.out.lines().filter_map(seconds).map(ms).collect();
+    assert!(
+        ended.status.success() && !times.is_empty(),
+        "{}: {}",
+        file.display(),
+        ended.err
+    );
+    times
+}
+
 /// A small generator, so that a failure can be had again.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    /// Of `TEST_SEED`, or any.
+    pub(crate) fn new() -> (Self, u64) {
+        let seed = std::env::var("TEST_SEED").ok().and_then(|s| s.parse().ok());
+        let seed = seed.unwrap_or(u64::from(std::process::id()));
+        (Self(seed), seed)
+    }
+
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -138,11 +166,15 @@ impl Dice {
     }
 }
 
+/// The time of the newest picture.
+pub(crate) fn newest(tags: Vec<Tag>) -> u32 {
+    let pictures = tags.into_iter().filter(Tag::is_picture);
+    pictures.map(|t| t.time).max().unwrap_or_default()
+}
+
 pub(crate) fn killed_at_any_moment(world: &World) {
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
-    let seed = std::env::var("TEST_SEED").ok().and_then(|s| s.parse().ok());
-    let seed = seed.unwrap_or(u64::from(std::process::id()));
-    let mut dice = Dice(seed);
+    let (mut dice, seed) = Dice::new();
     let folder = world.path("recordings");
     for round in 0..8 {
         let format = if round % 2 == 0 { "flv" } else { "mp4" };
@@ -156,10 +188,6 @@ pub(crate) fn killed_at_any_moment(world: &World) {
         viewer.wait_pictures(30);
         pause(dice.roll(4000));
         // What a viewer has had by now was sent more than a moment ago.
-        let newest = |tags: Vec<Tag>| {
-            let pictures = tags.into_iter().filter(Tag::is_picture);
-            pictures.map(|t| t.time).max().unwrap_or_default()
-        };
         let sent = newest(viewer.tags());
         server.process.kill();
         let file = folder.join(format!("event-{round}.{format}"));
@@ -175,6 +203,8 @@ pub(crate) fn killed_at_any_moment(world: &World) {
             (packets, pictures)
         };
         let (_, before) = check("killed");
+        // It opens before anybody mended it, with what was written of its length.
+        probe(world, &format!("probed-{round}"), &file);
         // The next start makes it whole to the last byte, and tells how long it is.
         let mut server = Server::start(world, &format!("again-{round}"), &keys(&folder, ""));
         wait_for("it is mended", || {
@@ -263,28 +293,36 @@ pub(crate) fn a_full_disk_stops_the_recording_alone(world: &World) {
     }
 }
 
-/// A server whose disk stands still for as long as a file is there: the answer's second part.
-fn with_still_disk(world: &World, keys: &str) -> (Server, PathBuf) {
-    let (shim, flag) = (world.path("still-disk.so"), world.path("still"));
+/// The program with a library of `tests/system` in front of the system's, which finds a path in a variable.
+pub(crate) fn preloaded(world: &World, library: &str, variable: &str, path: &Path) -> PathBuf {
+    let shim = world.path(&format!("{library}.so"));
+    let source = format!("tests/system/{library}.c");
     let mut compile = Command::new("cc");
     compile
         .args(["-shared", "-fPIC", "-O2", "-o"])
         .arg(&shim)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/still-disk.c"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))
         .arg("-ldl");
     let made = world.run("shim", &mut compile, LIMIT);
     assert!(made.status.success(), "{}", made.err);
     let wrapper = world.write(
-        "still.sh",
+        &format!("{library}.sh"),
         &format!(
-            "#!/bin/sh\nexport LD_PRELOAD={} STILL_FLAG={}\nexec {} \"$@\"\n",
+            "#!/bin/sh\nexport LD_PRELOAD={} {variable}={}\nexec {} \"$@\"\n",
             shim.display(),
-            flag.display(),
+            path.display(),
             binary().display()
         ),
     );
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&wrapper, mode).unwrap();
+    wrapper
+}
+
+/// A server whose disk stands still for as long as a file is there: the answer's second part.
+fn with_still_disk(world: &World, keys: &str) -> (Server, PathBuf) {
+    let flag = world.path("still");
+    let wrapper = preloaded(world, "still-disk", "STILL_FLAG", &flag);
     let server = Server::launch(world, "server", &wrapper, keys);
     server.wait_ready();
     (server, flag)
