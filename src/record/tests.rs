@@ -305,6 +305,66 @@ fn files_end_with_their_length() {
 }
 
 #[test]
+fn files_end_with_their_size() {
+    for format in [Format::Flv, Format::Mp4] {
+        let most = 90_000;
+        let world = World::new(|config| {
+            config.streams = vec!["*".parse().unwrap()];
+            config.format = format;
+            config.name = "{stream}.{part}".parse().unwrap();
+            config.size = Some(most);
+        });
+        let mut publisher = world.publish();
+        send(&mut publisher, 0);
+        send(&mut publisher, 8000);
+        world.recorder.look();
+        world.finish();
+        let files = world.files();
+        assert!(files.len() > 2, "{files:?}");
+        let mut all = 0;
+        for (at, file) in files.iter().enumerate() {
+            let number = at + 1;
+            assert_eq!(*file, format!("event.{number}.{}", format.as_str()));
+            let index = world.index(file);
+            let first = (0..index.len()).filter_map(|at| index.sample(at));
+            let first = first
+                .into_iter()
+                .find(|s| s.kind() == Kind::Video && !s.is_header());
+            assert!(first.unwrap().is_key(), "{file}");
+            all += pictures(&index);
+            // To the key frame behind it, which comes each second.
+            let length = fs::metadata(world.dir.path().join(file)).unwrap().len();
+            let is_last = number == files.len();
+            assert!(is_last || length >= most, "{file}: {length}");
+            assert!(length < most + 60_000, "{file}: {length}");
+        }
+        assert_eq!(all, 400, "none is lost, and none there twice");
+    }
+}
+
+#[test]
+fn a_publisher_replaces_its_file_where_that_is_wanted() {
+    for (replace, left) in [
+        (true, &["event.flv"][..]),
+        (false, &["event.1.flv", "event.flv"]),
+    ] {
+        let world = World::new(|config| {
+            config.publishers = true;
+            config.replace = replace;
+        });
+        fs::write(world.dir.path().join("event.flv"), "the one before").unwrap();
+        let mut publisher = world.publish();
+        send(&mut publisher, 0);
+        let handle = world.asks(&publisher, Asked::File);
+        world.until("it records", |all| all[0].state == State::Recording);
+        assert!(handle.finish());
+        world.finish();
+        assert_eq!(world.files(), left, "replace = {replace}");
+        assert_eq!(pictures(&world.index("event.flv")), 200);
+    }
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_told_and_the_stream_goes_on() {
     let world = World::new(|config| {
         config.streams = vec!["*".parse().unwrap()];

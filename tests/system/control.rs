@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::daemon::binary;
-use crate::media::programme;
+use crate::media::{Packets, programme};
 use crate::programs::{publish, watch, watched};
 use crate::viewer::Viewer;
 use crate::world::{PATIENCE, Process, World, free_ports, wait_for, wait_within};
@@ -21,6 +21,11 @@ struct Asked {
 
 impl Asked {
     fn start(world: &World) -> Self {
+        Self::start_with(world, &[])
+    }
+
+    /// With these keys, each `KEY=VALUE`.
+    fn start_with(world: &World, keys: &[String]) -> Self {
         let [rtmp, http] = free_ports();
         // The system's address of a socket has no room for the folder of the logs.
         let folder = tempfile::tempdir().unwrap();
@@ -31,6 +36,7 @@ impl Asked {
             .arg(format!("--rtmp=127.0.0.1:{rtmp}"))
             .arg(format!("--http=127.0.0.1:{http}"))
             .args(["--set", &format!("listen.control={}", socket.display())])
+            .args(keys.iter().flat_map(|key| ["--set", key.as_str()]))
             .env("NO_COLOR", "1");
         let asked = Self {
             process: world.start("server", &mut command),
@@ -135,4 +141,78 @@ pub(crate) fn an_operator_sees_and_ends_them(world: &World) {
     });
     let log = server.process.said();
     assert_eq!(log.matches("an operator ended a connection").count(), 3);
+}
+
+pub(crate) fn an_operator_records(world: &World) {
+    let folder = world.path("recordings");
+    std::fs::create_dir_all(&folder).unwrap();
+    let keys = [
+        format!("record.folder={}", folder.display()),
+        "record.min_free=0B".to_owned(),
+    ];
+    let server = Asked::start_with(world, &keys);
+    let (code, text) = server.say(&["ctl", "recordings"]);
+    assert!(code == Some(0) && text.contains("nothing is recorded"));
+    let (code, _) = server.say(&["ctl", "record", "live/event"]);
+    assert_eq!(code, Some(1), "there is no such stream");
+
+    let url = format!("rtmp://127.0.0.1:{}/live/event", server.rtmp);
+    let mut encoder = publish(world, "encoder", &programme(), &url);
+    wait_for("it is live", || {
+        (server.stream()["state"] == "live").then_some(())
+    });
+    let (code, _) = server.say(&["ctl", "record", "live/event", "--length=9s"]);
+    assert_eq!(code, Some(1), "a file has 10 s at least");
+    let asked = [
+        "--format=mp4",
+        "--name=talks/{stream}-{part}",
+        "--length=10s",
+    ];
+    let (code, text) = server.say(&[&["ctl", "record", "live/event"], &asked[..]].concat());
+    assert!(code == Some(0) && text.contains("operator"), "{text}");
+    let recordings = || server.json(&["ctl", "recordings"])["recordings"].clone();
+    let begun = wait_for("the second file has begun", || {
+        let now = recordings()[0].clone();
+        let bytes = now["bytes"].as_u64()?;
+        (now["files"].as_u64() == Some(2)).then_some(bytes)
+    });
+    wait_for("something is in it", || {
+        (recordings()[0]["bytes"].as_u64()? > begun + 100_000).then_some(())
+    });
+    let now = recordings()[0].clone();
+    assert_eq!(
+        (&now["stream"], &now["why"], &now["state"]),
+        (
+            &"live/event".into(),
+            &"operator".into(),
+            &"recording".into()
+        )
+    );
+    let (_, text) = server.say(&["ctl", "recordings"]);
+    assert!(
+        text.contains("talks/event-") && text.contains("operator"),
+        "{text}"
+    );
+    let (code, _) = server.say(&["ctl", "record", "live/event", "--stop"]);
+    assert_eq!(code, Some(0));
+    wait_for("nothing is recorded", || {
+        recordings().as_array()?.is_empty().then_some(())
+    });
+    let (code, _) = server.say(&["ctl", "record", "live/event", "--stop"]);
+    assert_eq!(code, Some(1), "there is none");
+    // The stream goes on; the files are whole, and one goes on where the other ends.
+    assert!(encoder.running());
+    assert_eq!(server.stream()["state"], "live");
+    let file = |number: u32| folder.join(format!("talks/event-{number}.mp4"));
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let of = |number| Packets::of_file(world, "ffmpeg", &format!("{number}"), &file(number));
+    let (first, second) = (of(1), of(2));
+    first.assert_part_of(&source, 250);
+    second.assert_part_of(&source, 10);
+    assert_eq!(first.video.packets.len(), 250, "ten seconds");
+    let at = |packet: &String| source.video.packets.iter().position(|p| p == packet);
+    let last = at(first.video.packets.last().unwrap()).unwrap();
+    let next = at(&second.video.packets[0]).unwrap();
+    assert_eq!(next, (last + 1) % source.video.packets.len());
+    assert!(!file(3).exists());
 }

@@ -375,6 +375,11 @@ const TESTS: &[Test] = &[
         control::an_operator_sees_and_ends_them,
     ),
     (
+        "control::an_operator_records",
+        &[FFMPEG],
+        control::an_operator_records,
+    ),
+    (
         "hls::ffmpeg_and_gstreamer_play_it",
         &[FFMPEG, GSTREAMER],
         hls::ffmpeg_and_gstreamer_play_it,
