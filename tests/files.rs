@@ -10,6 +10,8 @@
     reason = "a test may panic outside its test functions too"
 )]
 
+#[path = "files/kept.rs"]
+mod kept;
 #[cfg(target_os = "linux")]
 #[path = "files/large.rs"]
 mod large;
@@ -53,17 +55,28 @@ impl Daemon {
             "[listen]\nrtmp = [\"127.0.0.1:{rtmp}\"]\nhttp = []\ncontrol = \"c.sock\"\n[files]\nfolders = [\".\"]\n{keys}"
         );
         fs::write(&config, text).unwrap();
+        let child = Self::spawn(&dir);
+        Self { child, dir, rtmp }
+    }
+
+    fn spawn(dir: &tempfile::TempDir) -> Child {
         let log = File::create(dir.path().join("log")).unwrap();
-        let child = Program::new(env!("CARGO_BIN_EXE_crtmpserver"))
-            .arg(&config)
+        Program::new(env!("CARGO_BIN_EXE_crtmpserver"))
+            .arg(dir.path().join("c.toml"))
             .arg("--allow-root")
             .env_remove("CREDENTIALS_DIRECTORY")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
-        Self { child, dir, rtmp }
+            .unwrap()
+    }
+
+    /// Kills it and starts it again, on the same port and with what is in its folder.
+    fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::spawn(&self.dir);
     }
 
     fn connect(&self) -> TcpStream {
@@ -348,6 +361,12 @@ fn exact_is_exact() {
     player.until(code::PLAY_STOP);
     let from = tags.iter().position(|(_, time, _)| *time >= 2500).unwrap();
     assert_eq!(player.received(), tags[from..]);
+    // Beyond the end is the last frame.
+    player.tell("seek", vec![100_000.0.into()]);
+    player.until(code::SEEK_NOTIFY);
+    player.media.clear();
+    player.until(code::PLAY_STOP);
+    assert_eq!(player.received(), tags[tags.len() - 1..]);
 }
 
 #[test]

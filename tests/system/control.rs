@@ -143,7 +143,8 @@ pub(crate) fn an_operator_sees_and_ends_them(world: &World) {
     assert_eq!(log.matches("an operator ended a connection").count(), 3);
 }
 
-pub(crate) fn an_operator_records(world: &World) {
+/// An operator begins and ends one.
+pub(crate) fn recordings(world: &World) {
     let folder = world.path("recordings");
     std::fs::create_dir_all(&folder).unwrap();
     let keys = [
@@ -170,16 +171,16 @@ pub(crate) fn an_operator_records(world: &World) {
     ];
     let (code, text) = server.say(&[&["ctl", "record", "live/event"], &asked[..]].concat());
     assert!(code == Some(0) && text.contains("operator"), "{text}");
-    let recordings = || server.json(&["ctl", "recordings"])["recordings"].clone();
+    let list = || server.json(&["ctl", "recordings"])["recordings"].clone();
     let begun = wait_for("the second file has begun", || {
-        let now = recordings()[0].clone();
+        let now = list()[0].clone();
         let bytes = now["bytes"].as_u64()?;
         (now["files"].as_u64() == Some(2)).then_some(bytes)
     });
     wait_for("something is in it", || {
-        (recordings()[0]["bytes"].as_u64()? > begun + 100_000).then_some(())
+        (list()[0]["bytes"].as_u64()? > begun + 100_000).then_some(())
     });
-    let now = recordings()[0].clone();
+    let now = list()[0].clone();
     assert_eq!(
         (&now["stream"], &now["why"], &now["state"]),
         (
@@ -196,7 +197,7 @@ pub(crate) fn an_operator_records(world: &World) {
     let (code, _) = server.say(&["ctl", "record", "live/event", "--stop"]);
     assert_eq!(code, Some(0));
     wait_for("nothing is recorded", || {
-        recordings().as_array()?.is_empty().then_some(())
+        list().as_array()?.is_empty().then_some(())
     });
     let (code, _) = server.say(&["ctl", "record", "live/event", "--stop"]);
     assert_eq!(code, Some(1), "there is none");

@@ -56,7 +56,7 @@ pub(crate) fn watched(
 }
 
 /// All of it, and nothing else.
-fn assert_same(got: &Packets, source: &Packets, name: &str) {
+pub(crate) fn assert_same(got: &Packets, source: &Packets, name: &str) {
     for (what, got, source) in [
         ("video", &got.video, &source.video),
         ("audio", &got.audio, &source.audio),

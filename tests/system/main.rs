@@ -254,6 +254,7 @@ const TESTS: &[Test] = &[
         &[FFMPEG],
         files::http_serves_parts,
     ),
+    ("standalone::no_list", &[FFMPEG], standalone::no_list),
     (
         "files::other_codecs",
         &[FFMPEG, NEWER_FFMPEG],
@@ -374,11 +375,7 @@ const TESTS: &[Test] = &[
         &[FFMPEG],
         control::an_operator_sees_and_ends_them,
     ),
-    (
-        "control::an_operator_records",
-        &[FFMPEG],
-        control::an_operator_records,
-    ),
+    ("control::recordings", &[FFMPEG], control::recordings),
     (
         "hls::ffmpeg_and_gstreamer_play_it",
         &[FFMPEG, GSTREAMER],

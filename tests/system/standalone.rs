@@ -1,8 +1,10 @@
 //! One server, everything on it.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::daemon::{Server, standalone};
+use crate::files;
 use crate::media::{Packets, programme};
 use crate::programs::{
     gstreamer, make_enhanced, newer_ffmpeg, publish, publish_with, rtmpdump, watch, watch_with,
@@ -146,4 +148,29 @@ pub(crate) fn wrong_names_are_answered(world: &World) {
         assert!(!status.success(), "{name} succeeded");
     }
     assert_eq!(get(server.http, "/healthz").unwrap().0, 200);
+}
+
+/// Without a list each file is there for who knows its name.
+pub(crate) fn no_list(world: &World) {
+    let folder = world.path("media");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(programme(), folder.join("film.flv")).unwrap();
+    let keys = format!("[files]\nfolders = [{folder:?}]\nlist = false\n");
+    let server = Server::start(world, "server", &keys);
+    for path in ["/files", "/files/"] {
+        let (status, page) = get(server.http, path).unwrap();
+        assert!(status == 404 && !page.contains("film"), "{path}: {page}");
+    }
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    for (name, url) in [
+        (
+            "http",
+            format!("http://127.0.0.1:{}/files/film.flv", server.http),
+        ),
+        ("rtmp", server.rtmp_url("vod/film")),
+    ] {
+        let got = files::watched(world, "ffmpeg", name, &[], &url);
+        files::assert_same(&got, &source, name);
+    }
+    assert_eq!(get(server.http, "/files/film.flv?play").unwrap().0, 200);
 }
