@@ -33,14 +33,14 @@ pub fn program(data: &[u8]) {
         source: data.to_vec(),
         begun: Instant::now(),
     };
-    let outcome = match run("c.lua", data, &["configuration", "users"], host) {
+    let outcome = match run("c.lua", data, &["configuration", "users", "realms"], host) {
         Ok(outcome) => outcome,
         Err(error) => {
             assert!(!error.place.is_empty() && !error.message.is_empty());
             return;
         }
     };
-    if let Ok((all, _)) = logins(outcome.globals.get("users")) {
+    if let Ok((all, _)) = logins(&outcome.globals) {
         assert!(
             all.iter()
                 .all(|login| !login.name.is_empty() || login.password.len() < data.len())

@@ -211,7 +211,7 @@ impl Users {
 /// It cannot be read, or has no table of users.
 pub fn read_logins(path: &Path) -> Result<(Vec<Login>, Vec<String>), FileError> {
     let fail = |message: String| FileError::new(path, message);
-    let outcome = script::run(path, &["users"]).map_err(|e| {
+    let outcome = script::run(path, original::LOGIN_GLOBALS).map_err(|e| {
         let place = path.display().to_string();
         // The error names the file by itself.
         let line = e
@@ -224,7 +224,7 @@ pub fn read_logins(path: &Path) -> Result<(Vec<Login>, Vec<String>), FileError> 
             None => fail(e.to_string()),
         }
     })?;
-    let (logins, wrong) = original::logins(outcome.globals.get("users")).map_err(fail)?;
+    let (logins, wrong) = original::logins(&outcome.globals).map_err(fail)?;
     let named = |what: String| format!("{}: {what}", path.display());
     Ok((logins, wrong.into_iter().map(named).collect()))
 }

@@ -1,6 +1,6 @@
 //! Acceptors: where the server listens, and for what.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::rules::{ACCEPTOR, COMMAND_LINE, ENCODERS, PROTOCOLS, Way};
 use super::writer::{Scope, Writer};
@@ -77,11 +77,22 @@ fn takes_address(
     true
 }
 
-/// Port 1112, where it is this machine's own.
+/// Port 1112, for this machine alone.
 fn command_line(writer: &mut Writer<'_>, acceptor: &Table, at: &str, scope: &Scope) {
-    let Some(address) = address(writer, acceptor, at) else {
+    let Some(mut address) = address(writer, acceptor, at) else {
         return;
     };
+    if address.ip().is_unspecified() {
+        // Scripts on this machine find it where they always did.
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+        let text = format!(
+            "was open to whoever reached this machine, and is on {address} alone: programs elsewhere cannot reach it (docs/verbs.md)"
+        );
+        writer.without(at, text);
+    }
     if !address.ip().is_loopback() {
         let text = format!(
             "whoever reaches {address} could do everything, so that the command line is on addresses of this machine alone: left out; `crtmpserver ctl` has the same verbs, and {CLI} = [\"127.0.0.1:{}\"] the port (docs/verbs.md)",

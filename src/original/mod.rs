@@ -16,7 +16,7 @@ mod writer;
 use std::collections::BTreeMap;
 
 pub use toml::toml;
-pub use users::{Login, logins};
+pub use users::{GLOBALS as LOGIN_GLOBALS, Login, logins};
 use writer::Writer;
 
 use crate::lua::{Table, Value};

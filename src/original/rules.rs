@@ -19,7 +19,7 @@ pub(super) enum Rule {
 use Rule::{Otherwise, Read, Take, Without};
 
 const PLUGIN: &str = "applications are no shared libraries here, there is nothing to load";
-const INDEX: &str = "an index of each file is made and kept by itself";
+const INDEX: &str = "an index of each file is made by itself, and kept over a restart with files.cache_dir (docs/files.md)";
 const BUFFER: &str = "a viewer that is late is led on to the newest key frame, whole pictures at a time (relay.log_bytes)";
 const LOG: &str =
     "one event is one line on standard error, which journald takes up with its fields";

@@ -114,21 +114,24 @@ fn the_command_line_is_on_this_machine_alone() {
     let all = with("name = 'admin', acceptors = {
         { ip = '0.0.0.0', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = true },
         { ip = '10.0.0.1', port = 1113, protocol = 'inboundJsonCli' },
-        { ip = '::1', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = true },
-        { ip = '127.0.0.1', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = false, oops = 1 },
+        { ip = '::', port = 1112, protocol = 'inboundJsonCli', useLengthPadding = true },
+        { ip = '127.0.0.1', port = 1115, protocol = 'inboundJsonCli', useLengthPadding = false, oops = 1 },
         { ip = '127.0.0.1', port = 1112, protocol = 'inboundJsonCli' },
         { ip = '127.0.0.1', port = 1114, protocol = 'inboundHttpJsonCli' } }");
     assert_eq!(
         all.value("listen.cli"),
-        Some(&list(&["[::1]:1112", "127.0.0.1:1112"]))
+        Some(&list(&["127.0.0.1:1112", "[::1]:1112", "127.0.0.1:1115"]))
     );
     let at = |n: u32, key: &str| {
         all.lost(&format!("applications.admin.acceptors[{n}]{key}"))
             .to_owned()
     };
-    for n in [1, 2] {
-        assert!(at(n, "").contains("of this machine alone"), "{}", at(n, ""));
-    }
+    let moved = at(1, "");
+    assert!(moved.contains("is on 127.0.0.1:1112 alone"), "{moved}");
+    let left = at(2, "");
+    assert!(left.contains("of this machine alone: left out"), "{left}");
+    let moved = at(3, "");
+    assert!(moved.contains("is on [::1]:1112 alone"), "{moved}");
     assert!(at(3, ".useLengthPadding").contains("length"));
     assert!(at(4, ".oops").contains("misspelt"));
     assert!(at(5, "").contains("is taken by listen.cli"));
@@ -419,13 +422,20 @@ level = \"a\\\"b\\\\c\\u000A\"
 #[test]
 fn logins_are_names_and_passwords() {
     let users = |source: &str| {
-        let outcome = run("u.lua", source.as_bytes(), &["users"], Nothing).unwrap();
-        logins(outcome.globals.get("users"))
+        let outcome = run("u.lua", source.as_bytes(), LOGIN_GLOBALS, Nothing).unwrap();
+        logins(&outcome.globals)
     };
     let (all, wrong) = users("users = { ann = 'a', [7] = 'b', bob = true }").unwrap();
     let names: Vec<&str> = all.iter().map(|login| login.name.as_str()).collect();
     assert_eq!((names, wrong.len()), (vec!["7", "ann"], 1));
     assert!(users("x = 1").is_err() && users("users = 1").is_err());
+    let (_, wrong) = users(include_str!("../../tests/original/single/users.lua")).unwrap();
+    assert!(
+        matches!(&wrong[..], [one] if one.starts_with("realms: ") && one.contains("listen.rtsp")),
+        "{wrong:?}"
+    );
+    let (_, wrong) = users("users = { ann = 'a' }; realms = {}").unwrap();
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! `users.lua`: names and passwords.
+//! `users.lua`: names and passwords, and what else is in it.
+
+use std::collections::BTreeMap;
 
 use crate::lua::{Key, Value};
 
@@ -11,11 +13,18 @@ pub struct Login {
     pub password: String,
 }
 
-/// The table `users`, and what is wrong with the others of it.
+/// The globals of the file that are looked at.
+pub const GLOBALS: &[&str] = &["users", REALMS];
+
+/// Who could log in over RTSP, and how.
+const REALMS: &str = "realms";
+
+/// The table `users`, and what is wrong with the others of it, or not taken up.
 ///
 /// # Errors
 /// It is no table.
-pub fn logins(users: Option<&Value>) -> Result<(Vec<Login>, Vec<String>), String> {
+pub fn logins(globals: &BTreeMap<String, Value>) -> Result<(Vec<Login>, Vec<String>), String> {
+    let users = globals.get("users");
     let table = match users {
         Some(Value::Table(table)) => table,
         Some(other) => return Err(format!("`users` is {}, not a table", other.kind())),
@@ -35,6 +44,12 @@ pub fn logins(users: Option<&Value>) -> Result<(Vec<Login>, Vec<String>), String
             }),
             other => wrong.push(format!("users.{name}: is {}, not a password", other.kind())),
         }
+    }
+    let is_empty = |value: &Value| matches!(value, Value::Table(table) if table.0.is_empty());
+    if globals.get(REALMS).is_some_and(|realms| !is_empty(realms)) {
+        wrong.push(format!(
+            "{REALMS}: are left out, as nobody logs in by name over RTSP here: networks of [[listen.rtsp]] and stream keys say who may publish there (docs/ways-in.md)"
+        ));
     }
     Ok((logins, wrong))
 }

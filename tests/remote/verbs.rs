@@ -361,10 +361,20 @@ fn a_configuration_of_the_original_opens_the_port() {
     server.until("it answers", |answer| answer["ok"] == true);
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     assert_eq!(line(&mut socket, "listConfig\n")["status"], "SUCCESS");
+    // Where it was open to everybody it is where scripts of this machine look for it.
+    let mut socket = TcpStream::connect(("127.0.0.1", other)).unwrap();
+    assert_eq!(line(&mut socket, "version\n")["status"], "SUCCESS");
     let log = server.log();
-    assert!(log.contains("of this machine alone"), "{log}");
+    assert!(
+        log.contains(&format!("is on 127.0.0.1:{other} alone")),
+        "{log}"
+    );
     let status = server.json(&["status"]);
     let listeners = status["status"]["listeners"].as_array().unwrap();
     let open = listeners.iter().filter(|l| l["protocol"] == "cli");
-    assert_eq!(open.count(), 1, "{status}");
+    let open: Vec<_> = open.map(|l| &l["address"]).collect();
+    assert_eq!(open.len(), 2, "{status}");
+    for address in open {
+        assert!(address.as_str().unwrap().starts_with("127.0.0.1:"));
+    }
 }
