@@ -275,11 +275,7 @@ const TESTS: &[Test] = &[
         &[FFMPEG],
         recording::killed_at_any_moment,
     ),
-    (
-        "power::lost_at_any_moment",
-        &[FFMPEG, "ffprobe", "cc"],
-        power::lost_at_any_moment,
-    ),
+    ("power::lost", &[FFMPEG, "ffprobe", "cc"], power::lost),
     (
         "recording::a_full_disk_stops_the_recording_alone",
         &[NAMESPACES, FFMPEG],

@@ -43,7 +43,8 @@ fn lose_power(folder: &Path, safe: &HashMap<PathBuf, u64>) {
     }
 }
 
-pub(crate) fn lost_at_any_moment(world: &World) {
+/// At any moment.
+pub(crate) fn lost(world: &World) {
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
     let (mut dice, seed) = Dice::new();
     for round in 0..6 {
