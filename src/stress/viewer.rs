@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::recv;
 
 use super::check::{Check, Findings, Timing};
 use super::clock::Clock;
 use super::parser::{Parser, is_key};
 use crate::limits::READ_TURN;
+use crate::system::THROW_AWAY;
 
 /// A player acknowledges this often at the latest, so that the server hears of it.
 const ACK_INTERVAL: Duration = Duration::from_secs(15);
@@ -202,18 +203,12 @@ impl Viewer {
 
     /// Throws away up to `most` bytes; gives how many there were.
     fn discard(&mut self, shared: &mut Shared, most: u64, closing: bool) -> Result<u64, String> {
-        // On Linux the kernel drops the bytes of a TCP socket instead of copying them.
-        let flags = if cfg!(target_os = "linux") {
-            MsgFlags::MSG_TRUNC
-        } else {
-            MsgFlags::empty()
-        };
         let mut left = most;
         while left > 0 {
             let size = usize::try_from(left).unwrap_or(usize::MAX);
             let size = size.min(shared.buffer.len());
             let room = shared.buffer.get_mut(..size).unwrap_or_default();
-            match recv(self.socket.as_raw_fd(), room, flags) {
+            match recv(self.socket.as_raw_fd(), room, THROW_AWAY) {
                 Ok(0) => return Err("the server closed the connection".to_owned()),
                 Ok(n) => {
                     self.received = self.received.saturating_add(n as u64);

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
-use super::os::resolve_beneath;
+use super::os::{OUTSIDE, resolve_beneath};
 
 /// Opens `name` in `folder` for reading. A pipe or a device does not block it; look what it is before it
 /// is read.
@@ -33,11 +33,7 @@ pub fn open_beneath(folder: &Path, name: &Path) -> io::Result<File> {
     };
     opened.map(File::from).map_err(|error| match error {
         // It leads outside, or round and round, or through a file.
-        Errno::EXDEV | Errno::ELOOP | Errno::EMLINK | Errno::ENOTDIR => {
-            io::ErrorKind::NotFound.into()
-        }
-        #[cfg(target_os = "freebsd")]
-        Errno::ENOTCAPABLE => io::ErrorKind::NotFound.into(),
+        OUTSIDE | Errno::ELOOP | Errno::EMLINK | Errno::ENOTDIR => io::ErrorKind::NotFound.into(),
         error => error.into(),
     })
 }

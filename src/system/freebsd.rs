@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
 use nix::sys::resource::rlim_t;
+use nix::sys::socket::MsgFlags;
 
 use super::privileges::{PrivilegeError, step};
 
@@ -34,6 +35,11 @@ pub const MEDIA: &str = "/var/db/crtmpserver/media";
 pub const RECORDINGS: &str = "/var/db/crtmpserver/recordings";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "sockstat -l";
+/// Reads from a TCP socket what nobody looks at: there is nothing cheaper than copying it.
+pub const THROW_AWAY: MsgFlags = MsgFlags::empty();
+/// What [`resolve_beneath`] says of what leads outside.
+#[cfg(feature = "publish")]
+pub(super) const OUTSIDE: Errno = Errno::ENOTCAPABLE;
 
 /// Nothing: privileges belong to root's user alone, and go with it.
 pub(super) const fn before_another_user() {}

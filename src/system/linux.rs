@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::prctl;
 use nix::sys::resource::rlim_t;
+use nix::sys::socket::MsgFlags;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
@@ -33,6 +34,11 @@ pub const MEDIA: &str = "/var/lib/crtmpserver/media";
 pub const RECORDINGS: &str = "/var/lib/crtmpserver/recordings";
 /// What shows who has a port.
 pub const WHO_LISTENS: &str = "ss -ltnp";
+/// Reads from a TCP socket what nobody looks at: the kernel drops it instead of copying it.
+pub const THROW_AWAY: MsgFlags = MsgFlags::MSG_TRUNC;
+/// What [`resolve_beneath`] says of what leads outside.
+#[cfg(feature = "publish")]
+pub(super) const OUTSIDE: Errno = Errno::EXDEV;
 
 /// The bounding set, as far as it is allowed: it takes `CAP_SETPCAP`, and without any capability and with
 /// `no_new_privs` the set has no effect any more.

@@ -32,7 +32,7 @@ pub use disk::is_full;
 pub use inherited::{Passed, PassedError, forget_variables, passed_descriptors};
 pub use inside::Folder;
 pub use os::{
-    CONFIGURATION, MEDIA, RECORDINGS, RUN, WHO_LISTENS, give_up_after, hold_unsent,
+    CONFIGURATION, MEDIA, RECORDINGS, RUN, THROW_AWAY, WHO_LISTENS, give_up_after, hold_unsent,
     is_peers_network, local_address,
 };
 pub use privileges::{PrivilegeError, become_user, confine, is_root};

@@ -11,6 +11,7 @@
 )]
 
 mod crates;
+mod document;
 mod makefile;
 mod script;
 
@@ -52,6 +53,16 @@ const TESTS: &[Test] = &[
         "script::it_refuses_what_cannot_run",
         "bash",
         script::it_refuses_what_cannot_run,
+    ),
+    (
+        "document::it_says_which_tests_are_left_out",
+        "sh",
+        document::it_says_which_tests_are_left_out,
+    ),
+    (
+        "document::it_says_where_things_are",
+        "sh",
+        document::it_says_where_things_are,
     ),
     ("script::it_is_sound", "shellcheck", script::it_is_sound),
 ];

@@ -36,8 +36,9 @@ pub(crate) fn it_says_what_the_framework_wants() {
         crates.split(' ').any(|c| c.starts_with("tokio-1.")),
         "{crates}"
     );
-    for file in value("LICENSE_FILE_MIT:T", "default").split(' ') {
-        assert!(root().join(file).exists(), "{file}");
+    for license in value("LICENSE", "default").split(' ') {
+        let file = value(&format!("${{LICENSE_FILE_{license}:T}}"), "default");
+        assert!(root().join(&file).is_file(), "{license}: {file}");
     }
     let text = read(&port("pkg-descr"));
     assert!(text.lines().all(|line| line.len() <= 80));
@@ -117,19 +118,40 @@ fn stage(folder: &Path) -> PathBuf {
     stage
 }
 
-/// The files below a folder, by their names in it.
-fn below(folder: &Path) -> BTreeSet<String> {
-    let listed = run(Command::new("find")
-        .arg(folder)
-        .args(["-type", "f", "-printf", "%P\n"]));
+/// What is below a folder and of this type (`find`'s), by its name in it.
+fn below(folder: &Path, kind: &str) -> BTreeSet<String> {
+    let listed = run(Command::new("find").arg(folder).args([
+        "-mindepth",
+        "1",
+        "-type",
+        kind,
+        "-printf",
+        "%P\n",
+    ]));
     listed.lines().map(str::to_owned).collect()
 }
 
 pub(crate) fn the_list_of_files_is_what_is_installed() {
     let folder = tempfile::tempdir().unwrap();
-    let prefix = stage(folder.path()).join("usr/local");
+    let stage = stage(folder.path());
+    let prefix = stage.join("usr/local");
     let plist = read(&port("pkg-plist"));
-    let named = plist.lines().map(|line| {
+    let (folders, files): (Vec<&str>, _) = plist.lines().partition(|l| l.starts_with("@dir"));
+    // What the server's user may write to, which nobody else makes.
+    let own = |line: &str| {
+        let path = line.strip_prefix("@dir(crtmpserver,crtmpserver,750) /var/");
+        path.unwrap_or_else(|| panic!("{line}")).to_owned()
+    };
+    let mut kept: BTreeSet<String> = folders.into_iter().map(own).collect();
+    assert!(kept.contains("db/crtmpserver"));
+    kept.insert("db".to_owned());
+    assert_eq!(below(&stage.join("var"), "d"), kept);
+    let system = read(&root().join("src/system/freebsd.rs"));
+    for folder in ["media", "recordings"] {
+        assert!(kept.contains(&format!("db/crtmpserver/{folder}")));
+        assert!(system.contains(&format!("\"/var/db/crtmpserver/{folder}\"")));
+    }
+    let named = files.into_iter().map(|line| {
         let line = line.replace("%%ETCDIR%%", "etc/crtmpserver");
         line.trim_start_matches("@sample ").to_owned()
     });
@@ -139,7 +161,7 @@ pub(crate) fn the_list_of_files_is_what_is_installed() {
             || name.starts_with("share/examples/crtmpserver/")
             || *name == "etc/rc.d/crtmpserver"
     };
-    let staged = below(&prefix);
+    let staged = below(&prefix, "f");
     let listed: BTreeSet<String> = named.collect();
     let expected: BTreeSet<String> = staged.iter().filter(|n| !own(n)).cloned().collect();
     assert_eq!(listed, expected);
@@ -160,7 +182,14 @@ pub(crate) fn the_list_of_files_is_what_is_installed() {
             let line = line
                 .replace("/usr/local/etc/crtmpserver", "")
                 .replace("/var/run/crtmpserver", "");
-            line.contains("/etc/crtmpserver") || line.contains("/run/crtmpserver")
+            [
+                "/etc/crtmpserver",
+                "/run/crtmpserver",
+                "/var/lib/",
+                "/usr/share/doc/",
+            ]
+            .iter()
+            .any(|path| line.contains(path))
         };
         assert_eq!(shown.lines().find(foreign), None, "{name}");
     }
