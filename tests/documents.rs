@@ -112,6 +112,42 @@ fn links_lead_somewhere() {
     assert!(checked > 5);
 }
 
+/// The files and images that the documents name are of this version, so that they can be typed as they stand.
+#[test]
+fn files_are_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut checked = 0;
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
+        let text = read(&format!("docs/{name}"));
+        for part in text.split("crtmpserver").skip(1) {
+            let part = part.strip_prefix("-mirror").unwrap_or(part);
+            let Some(told) = part.strip_prefix(['-', ':', ' ']) else {
+                continue;
+            };
+            // A number with a dot in it; "crtmpserver 1" is the server of old.
+            let number = told.trim_start_matches(|c: char| c.is_ascii_digit());
+            let rest = number.strip_prefix('.').unwrap_or_default();
+            if number.len() == told.len() || !rest.starts_with(|c: char| c.is_ascii_digit()) {
+                continue;
+            }
+            let line = told.lines().next().unwrap();
+            let after = line.strip_prefix(version);
+            let whole = after.is_some_and(|after| {
+                !after.starts_with("-alpha")
+                    && !after.starts_with("-beta")
+                    && !after.starts_with("-rc")
+            });
+            assert!(whole, "{name}: {line} is not of {version}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked}");
+}
+
 /// One row: name, value as written, what it is for.
 type Row = (String, String, String);
 

@@ -37,8 +37,8 @@ variable "master" {
   default     = null
 
   validation {
-    condition     = try(startswith(var.master, "rtmp://"), true)
-    error_message = "The master is rtmp://HOST or rtmp://HOST:PORT."
+    condition     = var.master == null || can(regex("^rtmps?://", var.master))
+    error_message = "The master is rtmp://HOST or rtmp://HOST:PORT, or rtmps:// of the same."
   }
 }
 
