@@ -195,6 +195,8 @@ def the_alarms_ask_for_metrics_that_there_are():
     for path in [CLOUDS[0] / "prometheus-rules.yaml", IMAGE / "kubernetes/prometheus-adapter.yaml"]:
         text = path.read_text()
         assert metrics_named(text) and metrics_named(text) <= metrics(), (path, metrics_named(text))
+    advice = (ROOT / "docs/scaling.md").read_text()
+    assert metrics_named(advice) and metrics_named(advice) <= metrics(), metrics_named(advice) - metrics()
     made = set(re.findall(r"as: (\w+)", text)) | metrics()
     (scaler,) = [d for d in documents(IMAGE / "kubernetes/mirror.yaml") if d["kind"] == "HorizontalPodAutoscaler"]
     for metric in scaler["spec"]["metrics"]:
@@ -239,6 +241,8 @@ def the_container_is_a_server_that_starts():
     drain = container["lifecycle"]["preStop"]["exec"]["command"]
     [deadline] = [w.removeprefix("--deadline=") for w in drain if w.startswith("--deadline=")]
     assert pod["terminationGracePeriodSeconds"] > int(deadline.removesuffix("s")) + 5
+    told = f"for up to {int(deadline.removesuffix('s'))} s of the {pod['terminationGracePeriodSeconds']} "
+    assert told in (ROOT / "docs/scaling.md").read_text(), told
     # The program knows these words: without a server it gets as far as looking for one.
     tried = subprocess.run([MIRROR, *drain[1:], "--socket=/nowhere"], capture_output=True, text=True)
     assert tried.returncode not in (0, 2) and "/nowhere" in tried.stderr, tried
