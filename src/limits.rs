@@ -523,7 +523,7 @@ pub const RECORDING_WRITE: usize = 1 << 20;
 /// How often a recording is written: what is lost when the process is killed.
 pub const RECORDING_TURN: Duration = Duration::from_millis(150);
 /// How often a recording is made safe from a loss of power.
-pub const RECORDING_SYNC: Duration = Duration::from_millis(600);
+pub const RECORDING_SYNC: Duration = Duration::from_millis(400);
 /// A recording of the rule that failed is tried again after this long.
 pub const RECORDING_RETRY: Duration = Duration::from_secs(10);
 /// How long recordings may take to end when the server does.
