@@ -3,14 +3,12 @@
  * @module
  */
 
-import { ICONS, SKELETON, STYLE } from './looks.js';
+import { Controls } from './controls.js';
+import { SKELETON, STYLE } from './looks.js';
 import { Player } from './player.js';
 
 /** @typedef {import('./options.js').Options} Options */
 /** @typedef {import('./player.js').Stats} Stats */
-
-/** How long the controls stay after the last movement, ms. */
-const AWAKE = 2600;
 
 /** States with nothing to see but the sentence and the last picture. */
 const BUSY = new Set(['connecting', 'switching']);
@@ -19,20 +17,17 @@ const VAIN = new Set(['offline', 'failed', 'full', 'unready', 'nohosts']);
 const STILL = new Set(['waiting', 'offline', 'failed', 'full', 'unready', 'nohosts', 'unsupported', 'nomse', 'blocked']);
 
 /** See the module. Options are attributes, written-with-hyphens; `player` is the player behind it. */
-export class CrtmpPlayer extends HTMLElement {
+export class CrtmpPlayer extends Controls {
   static observedAttributes = ['stream', 'hosts'];
 
   constructor() {
     super();
     /** @type {Player | null} */
     this.player = null;
-    this.root = this.attachShadow({ mode: 'open' });
     /** Taken out of the page and put back, it has all its parts. */
     this.made = false;
     this.state = 'idle';
     this.showsFacts = false;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.sleep = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.patience = undefined;
   }
@@ -40,10 +35,7 @@ export class CrtmpPlayer extends HTMLElement {
   connectedCallback() {
     if (this.player) return;
     if (!this.made) {
-      const sheet = new CSSStyleSheet();
-      sheet.replaceSync(STYLE);
-      this.root.adoptedStyleSheets = [sheet];
-      this.root.innerHTML = `<div class="all">${SKELETON}</div>`;
+      this.dress(SKELETON, STYLE);
       this.bind();
       this.made = true;
     }
@@ -123,43 +115,22 @@ export class CrtmpPlayer extends HTMLElement {
     };
   }
 
-  /**
-   * @param {string} selector
-   * @returns {HTMLElement}
-   */
-  part_(selector) {
-    return /** @type {HTMLElement} */ (this.root.querySelector(selector));
+  get picture() {
+    return this.player?.video;
+  }
+
+  get stays() {
+    return this.player?.paused || this.matches(':focus-within:has(:focus-visible)') || super.stays;
   }
 
   bind() {
-    /** @param {string} selector @param {() => void} what */
-    const click = (selector, what) => this.part_(selector).addEventListener('click', what);
-    click('.play', () => this.toggle());
-    click('.big', () => this.player?.resume());
-    click('.mute', () => this.mute());
-    click('.sound', () => this.mute());
-    click('.live', () => this.player?.resume());
-    click('.again', () => this.player?.retry());
-    click('.info', () => this.facts());
-    click('.fs', () => void this.fullscreen());
-    click('.pip', () => void this.pip());
-    const volume = /** @type {HTMLInputElement} */ (this.part_('.volume'));
+    this.bindAll(this.part_('.box'));
+    this.press('.big', () => this.player?.resume());
+    this.press('.sound', () => this.mute());
+    this.press('.live', () => this.player?.resume());
+    this.press('.again', () => this.player?.retry());
+    this.press('.info', () => this.facts());
     for (const name of ['swap', 'volume', 'paused']) this.part_('.box').addEventListener(name, () => this.draw());
-    volume.addEventListener('input', () => this.setVolume(Number(volume.value)));
-    this.addEventListener('pointermove', () => this.wake());
-    this.addEventListener('pointerdown', () => this.wake());
-    this.addEventListener('focusin', () => this.wake());
-    this.addEventListener('pointerleave', (event) => {
-      if (event.pointerType === 'mouse') this.doze();
-    });
-    this.part_('.box').addEventListener('dblclick', () => void this.fullscreen());
-    this.part_('.box').addEventListener('click', (event) => {
-      // A finger's first touch shows the controls; a mouse has shown them by moving.
-      if (/** @type {PointerEvent} */ (event).pointerType !== 'touch') this.toggle();
-    });
-    this.addEventListener('keydown', (event) => this.key(event));
-    document.addEventListener('fullscreenchange', () => this.draw());
-    this.part_('.pip').hidden = !document.pictureInPictureEnabled;
   }
 
   /** @param {KeyboardEvent} event */
@@ -216,38 +187,6 @@ export class CrtmpPlayer extends HTMLElement {
     if (this.showsFacts) this.drawFacts(stats);
   }
 
-  async fullscreen() {
-    const video = /** @type {any} */ (this.player?.video);
-    try {
-      if (document.fullscreenElement === this) await document.exitFullscreen();
-      else if (this.requestFullscreen) await this.requestFullscreen();
-      else video?.webkitEnterFullscreen?.(); // an iPhone: only the picture itself
-    } catch {
-      // Not allowed here: a frame without the right to it.
-    }
-  }
-
-  async pip() {
-    try {
-      if (document.pictureInPictureElement) await document.exitPictureInPicture();
-      else await this.player?.video.requestPictureInPicture();
-    } catch {
-      // Not allowed here, or no picture yet.
-    }
-  }
-
-  wake() {
-    this.part_('.all').classList.add('awake');
-    clearTimeout(this.sleep);
-    this.sleep = setTimeout(() => this.doze(), AWAKE);
-  }
-
-  doze() {
-    if (this.player?.paused || this.matches(':focus-within:has(:focus-visible)')) return;
-    if (this.root.querySelector('.bar :focus-visible')) return;
-    this.part_('.all').classList.remove('awake');
-  }
-
   /**
    * @param {string} state
    * @param {string} sentence
@@ -280,26 +219,13 @@ export class CrtmpPlayer extends HTMLElement {
     const { player } = this;
     if (!player) return;
     const stopped = player.paused || player.blocked;
-    const button = (/** @type {string} */ selector, /** @type {string} */ icon, /** @type {string} */ label) => {
-      const part = this.part_(selector);
-      if (part.getAttribute('aria-label') === label) return;
-      part.innerHTML = icon;
-      part.setAttribute('aria-label', label);
-      part.title = label;
-    };
-    button('.play', stopped ? ICONS.play : ICONS.pause, stopped ? 'Play (k)' : 'Pause (k)');
     const silent = player.wantsMuted || player.volume === 0;
-    button('.mute', silent ? ICONS.silent : ICONS.loud, silent ? 'Sound on (m)' : 'Sound off (m)');
-    const full = document.fullscreenElement === this;
-    button('.fs', full ? ICONS.window : ICONS.full, full ? 'Leave full screen (f)' : 'Full screen (f)');
-    const volume = /** @type {HTMLInputElement} */ (this.part_('.volume'));
-    volume.value = String(silent ? 0 : player.volume);
+    this.drawAll({ stopped, silent, volume: player.volume });
     const live = this.part_('.live');
     live.classList.toggle('on', this.state === 'playing' && !stopped);
     live.classList.toggle('wait', this.state === 'waiting');
     live.textContent = this.state === 'waiting' ? 'WAITING' : 'LIVE';
     this.part_('.sound').hidden = !(player.wantsMuted && !player.checked.muted && this.state === 'playing' && !stopped);
-    if (stopped) this.wake();
   }
 
   /** @param {Stats | null} stats */

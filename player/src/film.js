@@ -4,11 +4,10 @@
  * @module
  */
 
+import { Controls } from './controls.js';
 import { ICONS, STYLE } from './looks.js';
 import { clock } from './words.js';
 
-/** How long the controls stay after the last movement, ms. */
-const AWAKE = 2600;
 /** How far the arrow keys go, s. */
 const STEP = 5;
 
@@ -19,8 +18,7 @@ const MORE = `
 @media (max-width: 30rem) { .bar { flex-wrap: wrap; } .seek { order: -1; flex-basis: 100%; height: 2rem; margin: 0; } .time { flex: 1; } }
 `;
 
-const SKELETON = `<div class="all">
-<div class="box"><slot></slot></div><div class="dim"></div>
+const SKELETON = `<div class="box"><slot></slot></div><div class="dim"></div>
 <div class="say"><div class="spin" hidden></div><button class="big" aria-label="Play">${ICONS.play}</button>
 <p role="status" aria-live="polite"></p></div>
 <div class="bar" role="group" aria-label="Player controls">
@@ -29,17 +27,14 @@ const SKELETON = `<div class="all">
 <input class="seek" type="range" min="0" max="0" step="0.1" value="0" aria-label="Position">
 <span class="time"></span>
 <button class="pip" aria-label="Picture in picture" hidden>${ICONS.small}</button>
-<button class="fs"></button></div></div>`;
+<button class="fs"></button></div>`;
 
 /** See the module. Its video is the first one in it; `playlist` of it is HLS for what browsers do not play as it is. */
-export class CrtmpFile extends HTMLElement {
+export class CrtmpFile extends Controls {
   constructor() {
     super();
-    this.root = this.attachShadow({ mode: 'open' });
     /** @type {HTMLVideoElement | null} */
     this.video = null;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.sleep = undefined;
     /** Whether the bar is being dragged, so that it does not jump back under the finger. */
     this.drags = false;
   }
@@ -48,10 +43,7 @@ export class CrtmpFile extends HTMLElement {
     const video = this.querySelector('video');
     if (this.video || !video) return;
     this.video = video;
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE + MORE);
-    this.root.adoptedStyleSheets = [sheet];
-    this.root.innerHTML = SKELETON;
+    this.dress(SKELETON, STYLE + MORE);
     this.setAttribute('role', 'region');
     if (!this.hasAttribute('aria-label')) this.setAttribute('aria-label', video.getAttribute('aria-label') ?? 'Video');
     video.controls = false;
@@ -70,33 +62,18 @@ export class CrtmpFile extends HTMLElement {
     this.dispatchEvent(new CustomEvent('unplayable', { bubbles: true }));
   }
 
-  /**
-   * @param {string} selector
-   * @returns {HTMLElement}
-   */
-  part_(selector) {
-    return /** @type {HTMLElement} */ (this.root.querySelector(selector));
+  get picture() {
+    return this.video;
   }
 
-  /**
-   * @param {string} selector
-   * @returns {HTMLInputElement}
-   */
-  slider(selector) {
-    return /** @type {HTMLInputElement} */ (this.root.querySelector(selector));
+  get stays() {
+    return this.video?.paused || super.stays;
   }
 
   /** @param {HTMLVideoElement} video */
   bind(video) {
-    /** @param {string} selector @param {() => void} what */
-    const click = (selector, what) => this.part_(selector).addEventListener('click', what);
-    click('.play', () => this.toggle());
-    click('.big', () => this.toggle());
-    click('.mute', () => this.mute());
-    click('.fs', () => void this.fullscreen());
-    click('.pip', () => void this.pip());
-    const volume = this.slider('.volume');
-    volume.addEventListener('input', () => this.setVolume(Number(volume.value)));
+    this.bindAll(video);
+    this.press('.big', () => this.toggle());
     const seek = this.slider('.seek');
     seek.addEventListener('input', () => {
       this.drags = true;
@@ -109,18 +86,6 @@ export class CrtmpFile extends HTMLElement {
     }
     for (const name of ['waiting', 'seeking']) video.addEventListener(name, () => this.spin(true));
     for (const name of ['playing', 'seeked', 'canplay', 'pause']) video.addEventListener(name, () => this.spin(false));
-    for (const name of ['pointermove', 'pointerdown', 'focusin']) this.addEventListener(name, () => this.wake());
-    this.addEventListener('pointerleave', (event) => {
-      if (event.pointerType === 'mouse') this.doze();
-    });
-    video.addEventListener('dblclick', () => void this.fullscreen());
-    video.addEventListener('click', (event) => {
-      // A finger's first touch shows the controls; a mouse has shown them by moving.
-      if (/** @type {PointerEvent} */ (event).pointerType !== 'touch') this.toggle();
-    });
-    this.addEventListener('keydown', (event) => this.key(event));
-    document.addEventListener('fullscreenchange', () => this.draw());
-    this.part_('.pip').hidden = !document.pictureInPictureEnabled;
   }
 
   /** @param {KeyboardEvent} event */
@@ -180,37 +145,6 @@ export class CrtmpFile extends HTMLElement {
     video.muted = video.volume === 0;
   }
 
-  async fullscreen() {
-    const video = /** @type {any} */ (this.video);
-    try {
-      if (document.fullscreenElement === this) await document.exitFullscreen();
-      else if (this.requestFullscreen) await this.requestFullscreen();
-      else video?.webkitEnterFullscreen?.(); // an iPhone: only the picture itself
-    } catch {
-      // Not allowed here: a frame without the right to it.
-    }
-  }
-
-  async pip() {
-    try {
-      if (document.pictureInPictureElement) await document.exitPictureInPicture();
-      else await this.video?.requestPictureInPicture();
-    } catch {
-      // Not allowed here, or no picture yet.
-    }
-  }
-
-  wake() {
-    this.part_('.all').classList.add('awake');
-    clearTimeout(this.sleep);
-    this.sleep = setTimeout(() => this.doze(), AWAKE);
-  }
-
-  doze() {
-    if (this.video?.paused || this.root.querySelector('.bar :focus-visible')) return;
-    this.part_('.all').classList.remove('awake');
-  }
-
   /** @param {boolean} on */
   spin(on) {
     // What takes no time is not worth a sign.
@@ -223,20 +157,7 @@ export class CrtmpFile extends HTMLElement {
     const { video } = this;
     if (!video) return;
     const stopped = video.paused || video.ended;
-    /** @param {string} selector @param {string} icon @param {string} label */
-    const button = (selector, icon, label) => {
-      const part = this.part_(selector);
-      if (part.getAttribute('aria-label') === label) return;
-      part.innerHTML = icon;
-      part.setAttribute('aria-label', label);
-      part.title = label;
-    };
-    button('.play', stopped ? ICONS.play : ICONS.pause, stopped ? 'Play (k)' : 'Pause (k)');
-    const silent = video.muted || video.volume === 0;
-    button('.mute', silent ? ICONS.silent : ICONS.loud, silent ? 'Sound on (m)' : 'Sound off (m)');
-    const full = document.fullscreenElement === this;
-    button('.fs', full ? ICONS.window : ICONS.full, full ? 'Leave full screen (f)' : 'Full screen (f)');
-    this.slider('.volume').value = String(silent ? 0 : video.volume);
+    this.drawAll({ stopped, silent: video.muted || video.volume === 0, volume: video.volume });
     this.part_('.big').hidden = !stopped || video.currentTime > 0;
     const length = Number.isFinite(video.duration) ? video.duration : 0;
     const said = `${clock(video.currentTime)} / ${clock(length)}`;
@@ -246,6 +167,5 @@ export class CrtmpFile extends HTMLElement {
     if (!this.drags) seek.value = String(video.currentTime);
     seek.setAttribute('aria-valuetext', said.replace('/', 'of'));
     this.part_('.time').textContent = said;
-    if (stopped) this.wake();
   }
 }
