@@ -7,17 +7,20 @@ use crate::machine::Machine;
 use crate::world::{World, get, wait_for};
 
 /// What a provider tells the machine with this name: cloud-init finds it on the machine's own disk.
-fn told(machine: &Machine<'_>, instance: &str) {
+pub(crate) fn told(machine: &Machine<'_>, instance: &str, user_data: &str) {
     let folder = "/var/lib/cloud/seed/nocloud";
     let meta = format!("instance-id: {instance}\nlocal-hostname: {instance}\n");
     machine.write(&format!("{folder}/meta-data"), &meta);
-    machine.write(&format!("{folder}/user-data"), "#cloud-config\n{}\n");
-    // The network is there already.
+    machine.write(&format!("{folder}/user-data"), user_data);
+    // The network is there already, and locales are not.
     machine.write(
-        "/etc/cloud/cloud.cfg.d/99-network.cfg",
-        "network: {config: disabled}\n",
+        "/etc/cloud/cloud.cfg.d/99-test.cfg",
+        "network: {config: disabled}\nlocale: false\n",
     );
 }
+
+/// User-data of somebody who wants nothing.
+const NOTHING: &str = "#cloud-config\n{}\n";
 
 /// What no two machines may share.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,8 +67,8 @@ fn settings(machine: &Machine<'_>) -> String {
 }
 
 pub(crate) fn a_saved_server_started_twice(world: &World) {
-    let root = Image::of_a_cloud(world);
-    let server = Machine::boot_on(world, &root, None, |m| told(m, "server"));
+    let root = Image::of_a_cloud();
+    let server = Machine::boot_on(world, root, None, |m| told(m, "server", NOTHING));
     server.install("crtmpserver-mirror");
     server.write(
         "/etc/crtmpserver/conf.d/mirror.toml",
@@ -88,7 +91,7 @@ pub(crate) fn a_saved_server_started_twice(world: &World) {
     assert!(event.contains(command), "the event does it another way");
     let saved = server.save();
     let clones = ["clone-1", "clone-2"].map(|name| {
-        let clone = Machine::boot_on(world, &root, Some(&saved.0), |m| told(m, name));
+        let clone = Machine::boot_on(world, root, Some(&saved.0), |m| told(m, name, NOTHING));
         let identity = Identity::of(&clone);
         identity.assert_unlike(&first);
         assert_eq!(settings(&clone), shared, "{name}");

@@ -40,7 +40,7 @@ fn here(block: &str) -> String {
 /// A machine that has only what a provider gives it.
 fn bare(world: &World) -> Machine<'_> {
     let machine = Machine::boot(world);
-    machine.ok("rm /etc/apt/sources.list.d/* /usr/share/keyrings/crtmpserver.gpg");
+    machine.forget_repository();
     // Of Debian's, which cannot be had from in there.
     machine.write("/usr/local/bin/curl", CURL);
     machine.ok("chmod 755 /usr/local/bin/curl");

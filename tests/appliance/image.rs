@@ -63,10 +63,14 @@ impl Image {
         IMAGE.get_or_init(|| Self::make(&World::new("appliance-image")))
     }
 
-    /// The root of a cloud's stock server.
-    pub(crate) fn of_a_cloud(world: &World) -> PathBuf {
-        let recipe = [RECIPE, &[OF_A_CLOUD]].concat();
-        root(world, Self::get().root.parent().unwrap(), &recipe)
+    /// The root of a cloud's stock server, made once, too.
+    pub(crate) fn of_a_cloud() -> &'static Path {
+        static ROOT: OnceLock<PathBuf> = OnceLock::new();
+        ROOT.get_or_init(|| {
+            let recipe = [RECIPE, &[OF_A_CLOUD]].concat();
+            let world = World::new("appliance-image-of-a-cloud");
+            root(&world, Self::get().root.parent().unwrap(), &recipe)
+        })
     }
 
     fn make(world: &World) -> Self {

@@ -173,6 +173,34 @@ pub(crate) fn a_repository_has_the_key_that_it_is_given(world: &World) {
         let said = run(world, "verify", &mut command);
         assert!(said.contains(fingerprint.trim()), "{said}");
     }
+    // What is refused leaves the repository as it was.
+    let repository = world.path("named");
+    let sums = |name: &str| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", "find . -type f -exec sha256sum {} + | sort"])
+            .current_dir(&repository);
+        run(world, name, &mut command)
+    };
+    let before = sums("before");
+    assert!(before.contains("InRelease"), "{before}");
+    let packages = files(&Image::get().packages);
+    let package = packages[0].to_str().unwrap();
+    let missing = "missing_1_amd64.deb";
+    for (name, key, package, reason) in [
+        ("wrong-key", "no-key.asc", package, "no secret key"),
+        ("missing", fingerprint.trim(), missing, missing),
+    ] {
+        let mut command = Command::new(program);
+        command
+            .arg(&repository)
+            .args(["--key", key, "--suite", "event", package])
+            .env("GNUPGHOME", ring);
+        let ended = world.run(name, &mut command, crate::world::PATIENCE);
+        assert_eq!(ended.status.code(), Some(64), "{}", ended.err);
+        assert!(ended.err.contains(reason), "{}", ended.err);
+        assert_eq!(sums(&format!("after-{name}")), before);
+    }
     let mut command = Command::new("gpgconf");
     command.args(["--kill", "all"]).env("GNUPGHOME", ring);
     run(world, "end", &mut command);

@@ -266,6 +266,16 @@ impl<'a> Machine<'a> {
         host(&format!("cp -a {} {}", from.display(), to.display()));
     }
 
+    /// Makes it one that knows no repository, as a provider's is.
+    pub(crate) fn forget_repository(&self) {
+        for path in [
+            "usr/share/keyrings/crtmpserver.gpg",
+            "etc/apt/sources.list.d/crtmpserver.list",
+        ] {
+            fs::remove_file(self.root().join(path)).unwrap();
+        }
+    }
+
     /// `apt install`, as somebody types it.
     pub(crate) fn install(&self, packages: &str) -> String {
         self.ok(&format!(

@@ -13,6 +13,7 @@
 
 mod activation;
 mod clone;
+mod cloud;
 mod container;
 mod event;
 mod image;
@@ -95,6 +96,10 @@ const TESTS: &[Test] = &[
     (
         "clone::a_saved_server_started_twice",
         clone::a_saved_server_started_twice,
+    ),
+    (
+        "cloud::stock_servers_become_master_and_mirror",
+        cloud::stock_servers_become_master_and_mirror,
     ),
     (
         "profile::a_master_connects_to_nowhere",

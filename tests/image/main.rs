@@ -24,6 +24,7 @@ mod master;
 #[expect(dead_code, reason = "the system tests use more of it")]
 mod media;
 mod mirror;
+mod phases;
 #[path = "../system/programs.rs"]
 #[expect(dead_code, reason = "the system tests use more of it")]
 mod programs;
@@ -68,11 +69,7 @@ const TESTS: &[Test] = &[
         Always,
         mirror::two_of_the_same_file,
     ),
-    (
-        "mirror::from_its_start_to_the_first_picture",
-        Always,
-        mirror::from_its_start_to_the_first_picture,
-    ),
+    ("phases::of_the_program", Always, phases::of_the_program),
     (
         "mirror::told_another_master",
         Always,
@@ -107,6 +104,7 @@ const TESTS: &[Test] = &[
         login::for_who_has_the_key,
     ),
     ("mirror::ten_at_once", Full, mirror::ten_at_once),
+    ("phases::of_a_boot", Full, phases::of_a_boot),
     (
         "recipe::the_same_bytes_again",
         Full,

@@ -1,26 +1,18 @@
 //! The mirror's image at work.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
-use std::time::Instant;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::daemon::{mirror_binary, secret, users};
+use crate::daemon::{secret, users};
 use crate::lab::{HOST, Lab};
 use crate::machine::{BOOT, Machine, Start};
 use crate::media::{GOP, Packets, programme};
 use crate::programs::{publish, watch, watched};
 use crate::recipe::{Images, MASTER};
-use crate::world::{PATIENCE, World, get, pause, wait_within};
-
-/// Messages of all levels go to the console: they have the times of the phases.
-const TALK: &str = "systemd.journald.max_level_console=info systemd.log_target=kmsg";
+use crate::world::{World, wait_within};
 
 /// How a credential is given by the firmware, SMBIOS; text of any kind.
-fn smbios(name: &str, text: &str) -> String {
+pub(crate) fn smbios(name: &str, text: &str) -> String {
     format!(
         "type=11,value=io.systemd.credential.binary:{name}={}",
         STANDARD.encode(text)
@@ -55,7 +47,7 @@ pub(crate) fn two_of_the_same_file(world: &World) {
         &programme(),
         &master.login_url("live/event"),
     );
-    let mut one = Machine::start(&lab, "one", image, &Start::Kernel(TALK), &[]);
+    let mut one = Machine::start(&lab, "one", image, &Start::Kernel(""), &[]);
     // The other one's clock is years off.
     let mut two = Machine::start(
         &lab,
@@ -230,66 +222,4 @@ pub(crate) fn ten_at_once(world: &World) {
         })
         .collect();
     assert_eq!(ids.len(), 10, "{ids:?}");
-}
-
-/// Asks for the stream, and reads on to the first picture; false when it is not there yet.
-fn sees_a_picture() -> bool {
-    let Ok(mut viewer) = TcpStream::connect((HOST, 8080)) else {
-        pause(1);
-        return false;
-    };
-    viewer.set_read_timeout(Some(PATIENCE)).unwrap();
-    viewer
-        .write_all(b"GET /live/event.flv HTTP/1.1\r\nHost: mirror\r\n\r\n")
-        .unwrap();
-    let (mut seen, mut part) = (Vec::new(), [0; 4096]);
-    // A key frame of AVC that is no sequence header.
-    while !seen.windows(2).any(|w| w == [0x17, 0x01]) {
-        match viewer.read(&mut part) {
-            Ok(n) if n > 0 => seen.extend_from_slice(&part[..n]),
-            _ => return false,
-        }
-    }
-    true
-}
-
-/// From the start of the program to the first picture that it sends, on this host and with nothing in
-/// between; how long that takes is written down, for the document.
-pub(crate) fn from_its_start_to_the_first_picture(world: &World) {
-    let images = Images::get();
-    let lab = Lab::new(world);
-    let master = lab.master("master", MASTER, &images.users, &images.secret);
-    let _encoder = publish(
-        world,
-        "encoder",
-        &programme(),
-        &master.login_url("live/event"),
-    );
-    wait_within(BOOT, "the stream is live", || {
-        get(MASTER + 1, "/")?.1.contains("live/event").then_some(())
-    });
-    let file = world.write(
-        "mirror.toml",
-        &format!(
-            "role = \"mirror\"\n[listen]\nrtmp = []\nhttp = [\"{HOST}:8080\"]\ncontrol = \"\"\n
-             [mirror]\nmaster = \"rtmp://{HOST}:{MASTER}\"\nsecret_file = {:?}\n",
-            images.secret
-        ),
-    );
-    let mut times = Vec::new();
-    for round in 0..5 {
-        let mut command = Command::new(mirror_binary());
-        command.arg("--allow-root").arg(&file);
-        let begun = Instant::now();
-        let _mirror = world.start(&format!("mirror-{round}"), &mut command);
-        // Whoever comes before it has its master is told to come again.
-        while !sees_a_picture() {
-            assert!(begun.elapsed() < PATIENCE);
-        }
-        times.push(format!(
-            "{:.1} ms\n",
-            begun.elapsed().as_secs_f64() * 1000.0
-        ));
-    }
-    world.write("times", &times.concat());
 }

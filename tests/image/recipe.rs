@@ -1,6 +1,7 @@
 //! Building the images, and what is in them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -109,12 +110,28 @@ impl Images {
         })
     }
 
-    /// One of a mirror that lets in who has the key of this public one, and keeps itself up to date.
-    pub(crate) fn with_login(&self, world: &World, key: &Path) -> Image {
+    /// One of a mirror with all that may be asked for: it lets in who has the key of this public one, keeps
+    /// itself up to date, and speaks HTTPS under a name of its own.
+    pub(crate) fn with_everything(&self, world: &World, login: &Path) -> Image {
         let (master, secret) = (format!("rtmp://{HOST}:{MASTER}"), text(&self.secret));
-        let key = text(key);
-        let baked_in = ["--master", &master, "--secret-file", &secret];
-        let arguments = [&baked_in[..], &["--login", &key, "--upgrades"]].concat();
+        let tls = project().join("tests/tls");
+        let (certificate, key) = (text(&tls.join("server.pem")), text(&tls.join("server.key")));
+        let login = text(login);
+        let arguments = [
+            "--master",
+            &master,
+            "--secret-file",
+            &secret,
+            "--login",
+            &login,
+            "--upgrades",
+            "--certificate",
+            &certificate,
+            "--key",
+            &key,
+            "--host",
+            "{ip-dashed}.m.example.org",
+        ];
         self.built_in(world, "mirror", &arguments, &world.path("image"))
     }
 
@@ -147,67 +164,91 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// What a mirror needs, and a master less its networks; words in capitals are files of the test.
+const MIRROR: &str = "mirror --master rtmp://h --secret-file SECRET";
+const MASTER_OF: &str = "master --users USERS --secret-file SECRET";
+
+/// What is refused: what is typed behind one of those, and a part of what is said to it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("mirror", "", "--master rtmp://HOST"),
+    ("mirror", "--secret-file SECRET", "--master rtmp://HOST"),
+    ("mirror", "--master rtmp://h", "--secret-file FILE"),
+    (
+        "mirror",
+        "--master http://h --secret-file SECRET",
+        "rtmp://",
+    ),
+    (MIRROR, "--secret-file /nonexistent", "/nonexistent"),
+    (MIRROR, "--certificate CERTIFICATE", "--key FILE"),
+    (MIRROR, "--key OTHER_KEY", "--certificate FILE"),
+    (
+        MIRROR,
+        "--certificate CERTIFICATE --key OTHER_KEY",
+        "other.key",
+    ),
+    (MIRROR, "--host http://x", "cluster.host"),
+    (MIRROR, "--host x\"\n[limits]\nmax_viewers=1#", "no quotes"),
+    (MIRROR, "--login OTHER_KEY", "a private key"),
+    (MIRROR, "--login CERTIFICATE", "no public key"),
+    ("master", "--secret-file SECRET", "--users FILE"),
+    (MASTER_OF, "", "--publishers NETWORKS"),
+    (MASTER_OF, "--publishers any", "--mirrors NETWORKS"),
+    (
+        MASTER_OF,
+        "--users WRONG --publishers any --mirrors any",
+        "wrong",
+    ),
+    (MASTER_OF, "--publishers anyone --mirrors any", "anyone"),
+    (
+        MASTER_OF,
+        "--publishers any --mirrors 192.0.2.0/33",
+        "192.0.2.0/33",
+    ),
+    (
+        MASTER_OF,
+        "--publishers any --mirrors 2001:db8::/129",
+        "2001:db8::/129",
+    ),
+    (
+        MASTER_OF,
+        "--publishers ::ffff:192.0.2.1 --mirrors any",
+        "::ffff:192.0.2.1",
+    ),
+    (
+        MASTER_OF,
+        "--publishers 192.0.2.1, --mirrors any",
+        "192.0.2.0/24",
+    ),
+];
+
 pub(crate) fn what_is_missing_is_said(world: &World) {
     let images = Images::get();
     let output = world.path("output");
-    let (secret, users) = (text(&images.secret), text(&images.users));
-    let wrong = world.write("wrong", "no verifier\n");
-    let wrong = text(&wrong);
-    let master = ["--users", &users, "--secret-file", &secret];
-    let refused: [(&str, Vec<&str>, &str); 9] = [
-        ("mirror", vec![], "--master rtmp://HOST"),
-        (
-            "mirror",
-            vec!["--secret-file", &secret],
-            "--master rtmp://HOST",
-        ),
-        ("mirror", vec!["--master", "rtmp://h"], "--secret-file FILE"),
-        (
-            "mirror",
-            vec!["--master", "http://h", "--secret-file", &secret],
-            "rtmp://",
-        ),
-        (
-            "mirror",
-            vec!["--master", "rtmp://h", "--secret-file", "/nonexistent"],
-            "/nonexistent",
-        ),
-        ("master", vec!["--secret-file", &secret], "--users FILE"),
-        ("master", master.to_vec(), "--publishers NETWORKS"),
-        (
-            "master",
-            vec![
-                "--users",
-                &wrong,
-                "--secret-file",
-                &secret,
-                "--publishers",
-                "any",
-                "--mirrors",
-                "any",
-            ],
-            "wrong",
-        ),
-        (
-            "master",
-            [&master[..], &["--publishers", "anyone", "--mirrors", "any"]].concat(),
-            "anyone",
-        ),
+    let tls = project().join("tests/tls");
+    let files = [
+        ("SECRET", text(&images.secret)),
+        ("USERS", text(&images.users)),
+        ("WRONG", text(&world.write("wrong", "no verifier\n"))),
+        ("CERTIFICATE", text(&tls.join("server.pem"))),
+        ("OTHER_KEY", text(&tls.join("other.key"))),
     ];
-    for (role, arguments, wanted) in refused {
-        let ended = images.build(world, role, &arguments, &output);
-        assert_eq!(
-            ended.status.code(),
-            Some(64),
-            "{role} {arguments:?}: {}",
-            ended.err
-        );
-        assert!(
-            ended.err.contains(wanted),
-            "{role} {arguments:?}: {}",
-            ended.err
-        );
-        assert!(!output.exists(), "{role} {arguments:?} made something");
+    let here = |word: &str| {
+        let file = files.iter().find(|(name, _)| *name == word);
+        file.map_or_else(|| word.to_owned(), |(_, path)| path.clone())
+    };
+    for (before, typed, wanted) in REFUSED {
+        let line = format!("{before} {typed}");
+        let words: Vec<String> = line
+            .split(' ')
+            .filter(|w| !w.is_empty())
+            .map(here)
+            .collect();
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let ended = images.build(world, &words[0], &arguments, &output);
+        let said = &ended.err;
+        assert_eq!(ended.status.code(), Some(64), "{line}: {said}");
+        assert!(said.contains(wanted), "{line}: {said}");
+        assert!(!output.exists(), "{line} made something");
     }
 }
 
@@ -258,7 +299,9 @@ fn assert_its_own(files: &Files, role: &str) {
 pub(crate) fn what_is_on_the_disk(world: &World) {
     let images = Images::get();
     for (image, role) in [(images.mirror(), "mirror"), (images.master(), "master")] {
-        let size = fs::metadata(&image.qcow2).unwrap().len();
+        let about = fs::metadata(&image.qcow2).unwrap();
+        let size = about.len();
+        assert_eq!(about.permissions().mode() & 0o777, 0o600, "{role}");
         assert!(size < LARGEST, "{role}: {size} bytes");
         world.write(&format!("{role}-size"), &format!("{size}\n"));
         let files = Files::of(&image.qcow2, world.path(&format!("{role}.raw")));

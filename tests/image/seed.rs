@@ -6,6 +6,7 @@ use crate::daemon::{secret, users};
 use crate::lab::{HOST, Lab, host};
 use crate::machine::{BOOT, Machine, Start};
 use crate::media::{Packets, programme};
+use crate::mirror::smbios;
 use crate::programs::{publish, watch, watched};
 use crate::recipe::{Images, MASTER};
 use crate::world::{World, wait_within};
@@ -76,6 +77,17 @@ pub(crate) fn user_data_names_the_master(world: &World) {
     machine.power_off();
     let files = machine.files();
     assert_eq!(files.text("/etc/hostname").trim(), "mirror-of-a-test");
+    // Whoever runs the hypervisor counts more: another master's address, and of the user-data what is left.
+    let told = lab.master("told", 3935, &other_users, &other_secret);
+    let mut further = further.to_vec();
+    let address = smbios("crtmpserver.master", &format!("rtmp://{HOST}:3935"));
+    further.extend(["-smbios", &address]);
+    let image = images.mirror();
+    let _machine = Machine::start(&lab, "told", image, &Start::Kernel(""), &further);
+    wait_within(BOOT, "the master that was told last lists it", || {
+        (told.mirrors() == 1).then_some(())
+    });
+    assert_eq!(master.mirrors(), 0);
 }
 
 pub(crate) fn user_data_that_is_none(world: &World) {

@@ -7,6 +7,7 @@ PREFIX?=	/usr/local
 ETCDIR?=	${PREFIX}/etc/${PORTNAME}
 DOCSDIR?=	${PREFIX}/share/doc/${PORTNAME}
 EXAMPLESDIR?=	${PREFIX}/share/examples/${PORTNAME}
+FILESDIR?=	${.CURDIR}/files
 MKDIR=		mkdir -p
 INSTALL_DATA=	install -m 0644
 INSTALL_MAN=	install -m 0444

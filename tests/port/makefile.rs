@@ -173,7 +173,7 @@ pub(crate) fn the_list_of_files_is_what_is_installed() {
     ] {
         assert!(staged.contains(own), "{own}");
     }
-    // A path of Linux is left nowhere that the port installs but in the documents.
+    // What is Linux's alone is left nowhere that the port installs but in the documents.
     for name in expected.iter().filter(|n| !n.starts_with("bin/")) {
         let shown = run(Command::new("sh")
             .args(["-c", "zcat -f \"$1\"", "sh"])
@@ -187,11 +187,23 @@ pub(crate) fn the_list_of_files_is_what_is_installed() {
                 "/run/crtmpserver",
                 "/var/lib/",
                 "/usr/share/doc/",
+                "/etc/default",
+                "systemctl",
+                "nftables",
+                ".service",
             ]
             .iter()
-            .any(|path| line.contains(path))
+            .any(|name| line.contains(name))
         };
         assert_eq!(shown.lines().find(foreign), None, "{name}");
+    }
+    let page = run(Command::new("zcat").arg(prefix.join("share/man/man8/crtmpserver.8.gz")));
+    for own in [
+        ".Sh SERVICE",
+        "sysrc crtmpserver_enable=YES",
+        ".Sh ENVIRONMENT",
+    ] {
+        assert_eq!(page.lines().filter(|l| l.contains(own)).count(), 1, "{own}");
     }
     let sample = prefix.join("etc/crtmpserver/crtmpserver.toml.sample");
     run(Command::new(env!("CARGO_BIN_EXE_crtmpserver"))

@@ -8,6 +8,7 @@ against the program that it starts, and the metrics that it asks for.
 Modules that are missing make their tests be skipped. tests/scale-out/run gets them.
 """
 
+import base64
 import re
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def the_user_data_makes_a_server_that_starts():
             (Path(folder) / "etc/crtmpserver.toml").write_text((ROOT / "etc/crtmpserver.toml").read_text())
             for file in data["write_files"]:
                 where, content = Path(file["path"]), file["content"]
+                if file.get("encoding") == "b64":
+                    content = base64.b64decode(content).decode()
                 content = content.replace("USERS-OF-THE-MASTER", "").replace("SECRET-OF-THE-MASTER", "s" * 40)
                 if where.parent.name == "credstore":
                     (credentials / where.name).write_text(content)
@@ -187,6 +190,8 @@ def heat_finds_what_its_template_names():
     assert set(re.findall(r"get_param: (\w+)", text)) == set(template["parameters"])
     assert set(re.findall(r"get_resource: (\w+)", text)) <= set(template["resources"])
     assert set(re.findall(r"get_attr: \[(\w+)", text)) <= set(template["resources"])
+    # Whoever posts there has no login.
+    assert all("alarm_url" in output["value"]["get_attr"] for output in template["outputs"].values())
     outputs = (CLOUDS[0] / "outputs.tf").read_text()
     assert set(re.findall(r'local\.urls\["(\w+)"\]', outputs)) == set(template["outputs"])
 

@@ -33,7 +33,7 @@ locals {
     ),
     "SECRET-OF-THE-MASTER", trimspace(file(var.secret_file))
   )
-  ports = { rtmp = 1935, http = 8080 }
+  ports = merge({ rtmp = 1935, http = 8080 }, var.https ? { https = 8443 } : {})
 }
 
 # Debian's own, when there is no image of a mirror, which starts faster.
@@ -61,6 +61,16 @@ resource "aws_vpc_security_group_ingress_rule" "viewers" {
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value
+}
+
+resource "aws_vpc_security_group_ingress_rule" "administration" {
+  count = var.administration == null ? 0 : 1
+
+  security_group_id = aws_security_group.mirror.id
+  cidr_ipv4         = var.administration
+  ip_protocol       = "tcp"
+  from_port         = 22
+  to_port           = 22
 }
 
 # To the master, and to the repository.

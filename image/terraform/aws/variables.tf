@@ -60,6 +60,18 @@ variable "repository_key" {
   default     = null
 }
 
+variable "https" {
+  description = "Whether the image has a certificate: HTTPS is on port 8443 then"
+  type        = bool
+  default     = false
+}
+
+variable "administration" {
+  description = "Network from which ssh is let in, such as 192.0.2.0/24; the image lets in whom it knows"
+  type        = string
+  default     = null
+}
+
 variable "minimum" {
   description = "Mirrors that are always there"
   type        = number

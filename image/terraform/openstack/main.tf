@@ -38,7 +38,8 @@ resource "openstack_networking_secgroup_v2" "mirror" {
 
 resource "openstack_networking_secgroup_rule_v2" "viewers" {
   for_each = {
-    for pair in setproduct(["IPv4", "IPv6"], [1935, 8080]) : "${pair[0]}-${pair[1]}" => pair
+    for pair in setproduct(["IPv4", "IPv6"], var.https ? [1935, 8080, 8443] : [1935, 8080]) :
+    "${pair[0]}-${pair[1]}" => pair
   }
 
   security_group_id = openstack_networking_secgroup_v2.mirror.id
@@ -47,6 +48,18 @@ resource "openstack_networking_secgroup_rule_v2" "viewers" {
   protocol          = "tcp"
   port_range_min    = each.value[1]
   port_range_max    = each.value[1]
+}
+
+resource "openstack_networking_secgroup_rule_v2" "administration" {
+  count = var.administration == null ? 0 : 1
+
+  security_group_id = openstack_networking_secgroup_v2.mirror.id
+  direction         = "ingress"
+  ethertype         = strcontains(var.administration, ":") ? "IPv6" : "IPv4"
+  protocol          = "tcp"
+  port_range_min    = 22
+  port_range_max    = 22
+  remote_ip_prefix  = var.administration
 }
 
 resource "openstack_orchestration_stack_v1" "mirrors" {
