@@ -218,6 +218,8 @@ pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// An HTTP connection in all, however many requests it brings (a stream that is watched is none).
 pub const HTTP_LIFETIME: Duration = Duration::from_secs(600);
+/// An answer that is on its way when that time is over: so much longer, and it is the last one.
+pub const HTTP_LAST_ANSWER: Duration = Duration::from_secs(60);
 /// The last bytes of an answer, and the peer's close behind them.
 pub const HTTP_FAREWELL: Duration = Duration::from_secs(2);
 /// A viewer's socket that takes nothing for so long when the server stops is closed: who waits for the
@@ -382,6 +384,9 @@ pub const MAX_HLS_WINDOW: usize = 60;
 /// Viewers of HLS that are counted at once. Who comes beyond takes the place of nobody: it is served
 /// and not counted.
 pub const MAX_HLS_VIEWERS: usize = 65_536;
+/// Viewers of HLS at one public address (one /64 in IPv6) that are told apart by the tokens in their
+/// playlists; those beyond count as one. Tokens can be made up.
+pub const MAX_HLS_TOKENS: usize = 64;
 /// A viewer of HLS that has not read the playlist for this long is gone; players read it every few
 /// seconds, and at least once a segment.
 pub const HLS_VIEWER_SILENCE: Duration = Duration::from_secs(10);

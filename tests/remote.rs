@@ -28,9 +28,11 @@ use std::process::{Child, Command as Program, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use crtmpserver::limits::Limits;
 use crtmpserver::rtmp::chunk::ChunkWriter;
 use crtmpserver::rtmp::command::Command;
 use crtmpserver::rtmp::message::{Message, kind};
+use crtmpserver::rtmp::server::{self, ServerConfig};
 use crtmpserver::rtmp::status;
 use serde_json::Value;
 
@@ -220,6 +222,18 @@ fn free() -> u16 {
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// The server's side of a connection, for a fake.
+fn server_machine() -> server::Server {
+    let config = ServerConfig {
+        limits: Limits::default().into(),
+        chunk_size: 4096,
+        window: 2_500_000,
+        random: [7; 32],
+        client: 1,
+    };
+    server::Server::new(config, Instant::now())
 }
 
 /// Serves whoever comes, each in a thread of its own; its port.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::media::check_name;
+use crate::media::{StreamName, check_name};
 
 /// Paths of the server's own; no application may have such a name.
 const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
@@ -114,6 +114,28 @@ impl Applications {
         })
     }
 
+    /// The application with which `APP/REST` begins, and the rest. Another name stands for it only where
+    /// no application has that name itself.
+    #[must_use]
+    pub fn split<'a>(&self, path: &'a str) -> Option<(&Arc<str>, &'a str)> {
+        let cuts = || path.match_indices('/').map(|(at, _)| path.split_at(at));
+        let own = |app: &str| self.names.iter().find(|name| ***name == *app);
+        let found = cuts().find_map(|(app, rest)| Some((own(app)?, rest)));
+        let (app, rest) =
+            found.or_else(|| cuts().find_map(|(app, rest)| Some((self.resolve(app)?, rest))))?;
+        Some((app, rest.strip_prefix('/').unwrap_or(rest)))
+    }
+
+    /// The stream that a name means: that of the application, where it begins with another name of one.
+    #[must_use]
+    pub fn meant(&self, name: &StreamName) -> StreamName {
+        let text = name.to_string();
+        let found = self.split(&text);
+        found
+            .and_then(|(app, rest)| StreamName::new(app, rest).ok())
+            .unwrap_or_else(|| name.clone())
+    }
+
     /// The applications' own names, in the order of the configuration.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter()
@@ -141,6 +163,30 @@ mod tests {
         assert_eq!(resolve("vod/one"), Some("vod/one".into()));
         for other in ["", "/", "Live", "live//", "vod", "live/x"] {
             assert_eq!(resolve(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_resolved_where_a_name_begins_with_it() {
+        let mut apps = Applications::usual();
+        apps.add("tv/one").unwrap();
+        apps.add_alias("old", "tv/one").unwrap();
+        let meant = |app, name| {
+            let meant = apps.meant(&StreamName::new(app, name).unwrap());
+            (meant.app().to_owned(), meant.name().to_owned())
+        };
+        let is = |app: &str, name: &str| (app.to_owned(), name.to_owned());
+        assert_eq!(meant("live", "vod/x"), is("live", "vod/x"));
+        assert_eq!(meant("vod", "a/b"), is("live", "a/b"));
+        assert_eq!(meant("tv", "one/x"), is("tv/one", "x"));
+        assert_eq!(meant("old", "x"), is("tv/one", "x"));
+        for other in ["Vod", "tv", "vod.x"] {
+            assert_eq!(meant(other, "x"), is(other, "x"));
+        }
+        let split = |path| apps.split(path).map(|(app, rest)| (&**app, rest));
+        assert_eq!(split("vod/c*/x"), Some(("live", "c*/x")));
+        for other in ["vod", "", "*", "v*/x", "nosuch/x"] {
+            assert_eq!(split(other), None, "{other}");
         }
     }
 

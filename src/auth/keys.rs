@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use super::FileError;
 use super::failures::{Failures, site};
 use super::files::Stamp;
 use super::stream_keys::{StreamKey, StreamKeys, Verifier};
+use super::{Applications, FileError};
 use crate::limits::{LOGIN_MEMORY, MAX_LOGIN_SITES};
 use crate::media::StreamName;
 use crate::telemetry::logging::limited;
@@ -153,27 +153,26 @@ impl Keys {
         true
     }
 
-    /// The key that a name is, if it publishes in this application.
-    pub(super) fn find(&self, app: &str, name: &str) -> Option<StreamKey> {
+    /// The key that a name is, if it publishes in this application. Its public name may begin with an
+    /// alias; what is given back does not.
+    pub(super) fn find(&self, (app, of): App<'_>, name: &str) -> Option<StreamKey> {
         let known = lock(&self.known);
-        known
-            .keys
-            .find(name)
-            .filter(|key| key.stream.app() == app)
-            .cloned()
+        let mut key = known.keys.find(name)?.clone();
+        key.stream = of.meant(&key.stream);
+        (key.stream.app() == app).then_some(key)
     }
 
     /// Whether a key publishes in this application.
-    fn serves(&self, app: &str, wall_ms: u64) -> bool {
+    fn serves(&self, (app, of): App<'_>, wall_ms: u64) -> bool {
         let known = lock(&self.known);
         let mut keys = known.keys.iter();
-        keys.any(|key| key.stream.app() == app && key.is_good(wall_ms))
+        keys.any(|key| key.is_good(wall_ms) && of.meant(&key.stream).app() == app)
     }
 
     /// Whether an encoder that shows no login is connected all the same, as it may have a key. Encoders
     /// log in only after they were refused, and those with a key give up when they are: where one logged
     /// in before, the next is asked to, once. `asked` says that it wants to be taken for one with a key.
-    pub(super) fn lets_in(&self, app: &str, from: IpAddr, asked: bool, now: Seen) -> bool {
+    pub(super) fn lets_in(&self, app: App<'_>, from: IpAddr, asked: bool, now: Seen) -> bool {
         let logs_in = || lock(&self.book).take_login(from, now.at);
         self.serves(app, now.wall_ms) && (asked || !logs_in())
     }
@@ -196,6 +195,9 @@ impl Keys {
         lock(&self.book).failures.failed(from, "", now).1
     }
 }
+
+/// An application, one of these.
+pub(super) type App<'a> = (&'a str, &'a Applications);
 
 /// Now, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -279,9 +281,15 @@ mod tests {
             })
         };
         let one = holders.hold(verifier("sk_one"), tell());
-        assert!(!keys.refresh() && keys.find("live", "sk_one").is_some());
         assert!(
-            keys.find("vod", "sk_one").is_none(),
+            !keys.refresh()
+                && keys
+                    .find(("live", &Applications::default()), "sk_one")
+                    .is_some()
+        );
+        assert!(
+            keys.find(("vod", &Applications::default()), "sk_one")
+                .is_none(),
             "of another application"
         );
         std::fs::write(&path, "nonsense\n").unwrap();
@@ -312,7 +320,9 @@ mod tests {
             at: Instant::now(),
             wall_ms: 0,
         };
-        let lets_in = |app: &str, asked: bool| keys.lets_in(app, PEER, asked, seen);
+        let lets_in = |app: &str, asked: bool| {
+            keys.lets_in((app, &Applications::default()), PEER, asked, seen)
+        };
         assert!(lets_in("live", false) && !lets_in("vod", true));
         keys.note_login(PEER, seen.at);
         assert!(
@@ -328,7 +338,10 @@ mod tests {
             at: seen.at + LOGIN_MEMORY,
             ..seen
         };
-        assert!(keys.lets_in("live", PEER, false, later), "long ago");
+        assert!(
+            keys.lets_in(("live", &Applications::default()), PEER, false, later),
+            "long ago"
+        );
         for n in 0..=MAX_LOGIN_SITES {
             let n = u32::try_from(n).unwrap();
             let at = seen.at + Duration::from_millis(n.into());

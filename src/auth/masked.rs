@@ -15,21 +15,26 @@ const SHORTEST: usize = 8;
 /// A refused name that is as long as this is not shown: it may be the key of another make of server.
 const LONGEST_SHOWN: usize = 20;
 
-/// Whether a name is a stream key, right or wrong, or has one in it: it is never the name of a stream.
+/// Whether a name is a stream key, right or wrong, or has one in it: it is never the name of a stream or
+/// of an application.
 #[must_use]
 pub fn is_key(name: &str) -> bool {
     let part = |part: &str| part.len() >= SHORTEST && part.starts_with(MARK);
-    name.split(['/', ':', '?', '&', '=']).any(part)
+    let ends_a_part = |c: char| !c.is_ascii_alphanumeric() && !"._~-".contains(c);
+    name.split(ends_a_part).any(part)
 }
 
-/// A name for the log, or what stands for a key.
+/// A name for the log; something else stands for each part of it that is a key.
 #[must_use]
 pub fn masked(name: &str) -> Cow<'_, str> {
-    if is_key(name) {
-        Cow::Borrowed("(a stream key)")
-    } else {
-        Cow::Borrowed(name)
+    if !is_key(name) {
+        return Cow::Borrowed(name);
     }
+    let shown = |part| {
+        if is_key(part) { "(a stream key)" } else { part }
+    };
+    let parts: Vec<&str> = name.split('/').map(shown).collect();
+    Cow::Owned(parts.join("/"))
 }
 
 /// The name of a publish that was refused, for the log. `keys` says that keys are used where it came
@@ -43,6 +48,15 @@ pub fn masked_refused(name: &str, keys: bool) -> Cow<'_, str> {
     }
 }
 
+/// The same of an application that was refused. Behind its first part may stand a key that belongs into
+/// another field, whole or mistyped.
+#[must_use]
+pub fn masked_app(app: &str, keys: bool) -> String {
+    let parts = app.split('/').enumerate();
+    let shown = |(at, part)| masked_refused(part, keys && at > 0);
+    parts.map(shown).collect::<Vec<_>>().join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,12 +67,13 @@ mod tests {
             "sk_abcdefghijkmnpqrstuvwxyz23",
             "sk_abcde",
             "flv:sk_abcdefgh",
-            "event/sk_abcdefgh",
             "event?key=sk_abcdefgh",
+            "event sk_abcdefgh",
         ] {
             assert!(is_key(key), "{key}");
             assert_eq!(masked(key), "(a stream key)");
         }
+        assert_eq!(masked("live/sk_abcdefgh/a"), "live/(a stream key)/a");
         for name in ["event", "sk_1", "ask_me_anything", "desk_cam/1"] {
             assert!(!is_key(name), "{name}");
             assert_eq!(masked(name), name);
@@ -75,5 +90,16 @@ mod tests {
             masked_refused("sk_abcdefgh", false),
             "(a name of 11 characters)"
         );
+    }
+
+    #[test]
+    fn an_application_is_shown_but_for_what_may_be_a_key() {
+        let shown = |app| [masked_app(app, false), masked_app(app, true)];
+        assert_eq!(shown("vod"), ["vod", "vod"]);
+        let masked = "live/(a name of 11 characters)";
+        assert_eq!(shown("live/sk_abcdefgh"), [masked, masked]);
+        assert_eq!(shown("sk_abcdefgh")[0], "(a name of 11 characters)");
+        assert_eq!(shown("a/bc"), ["a/bc", "a/(a name of 2 characters)"]);
+        assert_eq!(shown("live/"), ["live/", "live/(a name of 0 characters)"]);
     }
 }

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use super::{Applications, FileError, Networks, Secret};
+use super::{Applications, FileError, Networks, Secret, is_key};
 #[cfg(feature = "publish")]
 use super::{
     Users,
     keys::{Holders, Keys},
     login::Logins,
 };
-use crate::media::check_name;
+use crate::media::{StreamName, check_name};
 use crate::rtmp::adobe;
 
 /// What [`Policy`] is made of.
@@ -283,6 +283,12 @@ impl Policy {
         self.rules().applications.clone()
     }
 
+    /// The stream that a name means, which may begin with an alias.
+    #[must_use]
+    pub fn meant(&self, name: &StreamName) -> StreamName {
+        self.rules().applications.meant(name)
+    }
+
     /// Whether this peer is connected, and as whom. A login in its last step reads the users file
     /// when that changed.
     #[must_use]
@@ -458,7 +464,9 @@ impl Rules {
 
     fn application(&self, name: &str, any: bool) -> Option<Arc<str>> {
         let known = self.applications.resolve(name).cloned();
-        known.or_else(|| (any && check_name(name).is_ok()).then(|| Arc::from(name)))
+        // A mirror would show it to everybody.
+        let fits = any && check_name(name).is_ok() && !is_key(name);
+        known.or_else(|| fits.then(|| Arc::from(name)))
     }
 
     fn may_publish(&self, identity: &Identity, peer: IpAddr) -> Result<(), Refusal> {

@@ -98,6 +98,51 @@ pub fn check_template(host: &str) -> Result<(), String> {
     ))
 }
 
+/// The host that a template gives, for people: with an address of documents (RFC 5737). IPv6 has no
+/// brackets.
+#[must_use]
+pub fn sample(template: &str) -> Option<String> {
+    fill(template, Some(Ipv4Addr::new(192, 0, 2, 1).into())).map(without_brackets)
+}
+
+/// Whether a template gives this name, or this address, at some address.
+#[must_use]
+pub fn can_give(template: &str, name: &str) -> bool {
+    let template = if template.is_empty() { IP } else { template };
+    let (template, name) = (template.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let parts = template.split_once(IP_DASHED);
+    let Some((before, after)) = parts.or_else(|| template.split_once(IP)) else {
+        return false;
+    };
+    let rest = name.strip_prefix(before);
+    let Some(address) = rest.and_then(|rest| rest.strip_suffix(after)) else {
+        return false;
+    };
+    let spelled = [
+        address.to_owned(),
+        address.replace('-', "."),
+        address.replace('-', ":"),
+    ];
+    let mut ips = spelled.iter().filter_map(|text| text.parse().ok());
+    // Only what the template makes of it tells how it has to be spelled.
+    ips.any(|ip| fill(&template, Some(ip)).map(without_brackets) == Some(name.clone()))
+}
+
+/// The template with the address as one label, and the wildcard that is for all of its names; `None`
+/// when there is none, as the address is not in the first label alone.
+#[must_use]
+pub fn wildcard(template: &str) -> Option<(String, String)> {
+    let dashed = template.replace(IP, IP_DASHED);
+    let (first, rest) = dashed.split_once('.')?;
+    let fits = first.contains(IP_DASHED) && !rest.contains(IP_DASHED);
+    fits.then(|| (dashed.clone(), format!("*.{rest}")))
+}
+
+fn without_brackets(host: String) -> String {
+    let v6 = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    v6.map(ToOwned::to_owned).unwrap_or(host)
+}
+
 /// What an announcement comes to at this address. `None` when that is nothing: a template and no address
 /// to fill in, or no port.
 #[must_use]
@@ -381,6 +426,46 @@ mod tests {
         }
         assert_eq!(fill("{ip-dashed}.example", None), None);
         assert_eq!(fill("a.example", None).as_deref(), Some("a.example"));
+    }
+
+    #[test]
+    fn a_template_tells_which_hosts_it_gives() {
+        for (template, host) in [
+            ("", "192.0.2.1"),
+            ("{ip}", "192.0.2.1"),
+            ("{ip-dashed}.m.example", "192-0-2-1.m.example"),
+            ("a.example", "a.example"),
+            ("[2001:db8::5]", "2001:db8::5"),
+        ] {
+            assert_eq!(sample(template).as_deref(), Some(host), "{template}");
+        }
+        for (template, name, gives) in [
+            ("", "203.0.113.5", true),
+            ("", "2001:db8::5", true),
+            ("", "a.example", false),
+            ("{ip}", "2001:db8::5", true),
+            ("{ip}.example", "203.0.113.5.example", true),
+            ("{ip}.example", "203-0-113-5.example", false),
+            ("m-{ip-dashed}.Example", "M-203-0-113-5.example", true),
+            ("{ip-dashed}.example", "2001-db8--0.example", true),
+            ("{ip-dashed}.example", "203.0.113.5.example", false),
+            ("{ip-dashed}.example", "www.example", false),
+            ("{ip-dashed}.example", "*.example", false),
+            ("{ip-dashed}.example", "example", false),
+            ("a.example", "a.example", false),
+        ] {
+            assert_eq!(can_give(template, name), gives, "{template} {name}");
+        }
+        let of = |template| wildcard(template).map(|(dashed, all)| format!("{dashed} {all}"));
+        for (template, all) in [
+            ("{ip-dashed}.m.example", "{ip-dashed}.m.example *.m.example"),
+            ("m-{ip}.example", "m-{ip-dashed}.example *.example"),
+        ] {
+            assert_eq!(of(template).as_deref(), Some(all), "{template}");
+        }
+        for template in ["", "{ip}", "a.example", "a.{ip-dashed}.example"] {
+            assert_eq!(of(template), None, "{template}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Standing {
 pub enum Via {
     /// RTMP.
     Rtmp,
+    /// RTMP in TLS. Hosts do not tell that they speak it, and nobody who came so is sent to one in the clear.
+    Rtmps,
     /// Plain HTTP.
     Http,
     /// HTTPS, with something in front: a page that came so may not load anything over plain HTTP.
@@ -46,6 +48,7 @@ impl Via {
     pub fn base(self, urls: &Urls) -> Option<&str> {
         match self {
             Self::Rtmp => urls.rtmp.as_deref(),
+            Self::Rtmps => None,
             // One that speaks HTTPS alone is better than none.
             Self::Http => urls.http.as_deref().or(urls.https.as_deref()),
             Self::Https => urls.https.as_deref(),

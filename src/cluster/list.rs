@@ -109,6 +109,9 @@ struct Steering<'a> {
     version: u32,
     #[serde(rename = "TTL")]
     ttl: u32,
+    /// Where the next document is: not here, when the player goes elsewhere, as this server may be gone then.
+    #[serde(rename = "RELOAD-URI", skip_serializing_if = "Option::is_none")]
+    reload: Option<String>,
     #[serde(rename = "PATHWAY-PRIORITY")]
     priority: Vec<&'a str>,
     #[serde(rename = "PATHWAY-CLONES", skip_serializing_if = "Vec::is_empty")]
@@ -132,6 +135,15 @@ struct Replacement<'a> {
     host: &'a str,
 }
 
+/// The base URL of a host for HLS.
+fn base(host: &Host, secure: bool) -> Option<&str> {
+    if secure {
+        host.urls.https.as_deref()
+    } else {
+        host.urls.http.as_deref()
+    }
+}
+
 /// The steering document for a player that is on `pathway`, or has said nothing of that. `own` is the id of
 /// this server. The player stays where it is as long as that host is ready; after it come the others in the
 /// order of `pick`, which gives one of those that are left.
@@ -143,15 +155,7 @@ pub fn steering(
     secure: bool,
     mut pick: impl FnMut(&[&Host]) -> usize,
 ) -> String {
-    let base = |host: &Host| {
-        let url = if secure {
-            host.urls.https.as_ref()
-        } else {
-            host.urls.http.as_ref()
-        };
-        url.cloned()
-    };
-    let usable = |host: &&Host| host.id == own || base(host).is_some();
+    let usable = |host: &&Host| host.id == own || base(host, secure).is_some();
     let known: Vec<&Host> = hosts.iter().filter(usable).collect();
     let current = pathway.unwrap_or(own);
     let draining = known
@@ -170,18 +174,16 @@ pub fn steering(
     if priority.is_empty() {
         priority.extend(known.iter().filter(|h| h.id == current || h.id == own));
     }
-    let ids: Vec<&str> = if priority.is_empty() {
-        vec![own]
-    } else {
-        priority.iter().map(|h| h.id.as_str()).collect()
-    };
+    let mut ids: Vec<&str> = priority.iter().map(|h| h.id.as_str()).collect();
+    // A master is in no list, and who watches there has a reason.
+    let unlisted = current == own && !hosts.iter().any(|h| h.id == own);
+    if ids.is_empty() || unlisted {
+        ids.insert(0, own);
+    }
+    let leaves = priority.first().filter(|h| !unlisted && h.id != own);
+    let reload = leaves.and_then(|host| Some(format!("{}/steering.json", base(host, secure)?)));
     let clones = priority.iter().filter(|h| h.id != own).filter_map(|host| {
-        let url = if secure {
-            &host.urls.https
-        } else {
-            &host.urls.http
-        };
-        let (_, authority) = url.as_deref()?.split_once("://")?;
+        let (_, authority) = base(host, secure)?.split_once("://")?;
         Some(Clone {
             base: own,
             id: &host.id,
@@ -191,6 +193,7 @@ pub fn steering(
     let document = Steering {
         version: 1,
         ttl: if draining { DRAINING_TTL } else { STEERING_TTL },
+        reload,
         clones: clones.collect(),
         priority: ids,
     };
@@ -268,6 +271,7 @@ mod tests {
             serde_json::json!(["c", "a", "b"])
         );
         let first = steered(&hosts, None);
+        assert!(first.get("RELOAD-URI").is_none(), "{first}");
         assert_eq!((&first["VERSION"], &first["TTL"]), (&1.into(), &5.into()));
         assert_eq!(
             first["PATHWAY-CLONES"],
@@ -277,6 +281,11 @@ mod tests {
         let draining = steered(&hosts, Some("a"));
         assert_eq!(draining["PATHWAY-PRIORITY"], serde_json::json!(["b"]));
         assert_eq!(draining["TTL"], 1);
+        // Whoever goes asks there from then on, as this one may be gone.
+        assert_eq!(
+            draining["RELOAD-URI"],
+            "http://b.example:8080/steering.json"
+        );
         hosts.truncate(1);
         assert_eq!(
             priority(&hosts, Some("a")),
@@ -284,6 +293,10 @@ mod tests {
             "there is nowhere else"
         );
         assert_eq!(priority(&[], Some("x")), serde_json::json!(["a"]));
+        // On a master, which is in no list.
+        let mirrors = [host("b", HostState::Ready)];
+        assert_eq!(priority(&mirrors, Some("a")), serde_json::json!(["a", "b"]));
+        assert!(steered(&mirrors, None).get("RELOAD-URI").is_none());
     }
 
     #[test]

@@ -382,7 +382,10 @@ pub(super) fn explain(kind: &Kind, key: &str) -> String {
         Kind::UnknownField(_, known) => format!("is not known; what is known: {}", list(known)),
         Kind::UnknownVariant(word, known) => format!("{word:?} is none of {}", list(known)),
         Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
-            let wanted = if wanted.starts_with("struct ") || wanted == "a map" {
+            let is_table = wanted.starts_with("struct ") || wanted == "a map";
+            let wanted = if let Some(list) = list_of_tables(key, is_table) {
+                format!("a table for each: write [[{list}]]")
+            } else if is_table {
                 format!("a table: write [{key}]")
             } else if matches!(wanted.as_str(), "usize" | "u32" | "u64") {
                 "a whole number".to_owned()
@@ -392,6 +395,15 @@ pub(super) fn explain(kind: &Kind, key: &str) -> String {
             format!("found {found}, expected {wanted}")
         }
         other => other.to_string(),
+    }
+}
+
+/// The list of tables that a key is, or whose entry it is.
+fn list_of_tables(key: &str, is_table: bool) -> Option<&str> {
+    const LISTS: [&str; 5] = ["listen.liveflv", "listen.ts", "listen.rtsp", "pull", "push"];
+    match key.rsplit_once('.') {
+        Some((list, entry)) if entry.parse::<usize>().is_ok() => is_table.then_some(list),
+        _ => LISTS.contains(&key).then_some(key),
     }
 }
 
@@ -446,6 +458,20 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_tables_is_told_from_a_table() {
+        for (key, is_table, list) in [
+            ("listen.rtsp.0", true, Some("listen.rtsp")),
+            ("listen.rtsp", false, Some("listen.rtsp")),
+            ("pull", false, Some("pull")),
+            ("listen.rtmp.0", false, None),
+            ("listen.rtmp", false, None),
+            ("mirror", true, None),
+        ] {
+            assert_eq!(list_of_tables(key, is_table), list, "{key}");
+        }
+    }
 
     #[test]
     fn lines_are_found_however_a_key_is_written() {

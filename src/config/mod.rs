@@ -22,6 +22,7 @@ pub mod credentials;
 mod file;
 mod files;
 mod hls;
+mod hosts;
 mod layers;
 mod listen;
 #[cfg(feature = "publish")]

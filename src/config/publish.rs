@@ -128,15 +128,12 @@ fn vain_keys(path: &Path, keys: &StreamKeys, settings: &Settings) -> Vec<String>
     let now = wall_ms();
     let why = |key: &StreamKey| {
         let app = key.stream.app();
-        let known = settings.applications.resolve(app);
         if !key.is_good(now) {
             return Some("has come to its end".to_owned());
         }
-        match known {
-            Some(known) if **known == *app => None,
-            Some(known) => Some(format!("is for {app}, which is {known} here")),
-            None => Some(format!("is for {app}, which is no application here")),
-        }
+        let text = key.stream.to_string();
+        let known = settings.applications.split(&text).is_some();
+        (!known).then(|| format!("is for {app}, which is no application here"))
     };
     let vain = |key: &StreamKey| Some(format!("{path}: the key {} {}", key.label, why(key)?));
     keys.iter().filter_map(vain).collect()

@@ -6,8 +6,10 @@ use super::build::{Build, set};
 use super::file;
 use super::settings::{Role, Settings};
 use super::value::{Grace, MaxSize, Size};
+use crate::auth::Applications;
 use crate::bridge::recording::Format;
 use crate::limits::MAX_RECORDING_TIME;
+use crate::record::StreamPattern;
 
 /// What a recording's file is.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -33,7 +35,7 @@ impl Build<'_> {
     pub(super) fn record(&mut self, file: file::Record, settings: &mut Settings) {
         let mut record = settings.record.clone();
         for item in file.streams.unwrap_or_default().0 {
-            match item.parse() {
+            match item.parse().and_then(|pattern| meant(pattern, settings)) {
                 Ok(pattern) => record.streams.push(pattern),
                 Err(message) => self.wrong("record.streams", message),
             }
@@ -86,6 +88,15 @@ impl Build<'_> {
     /// A folder that is not there may be mounted later.
     pub(super) fn missing_recordings(&self, settings: &Settings, warnings: &mut Vec<String>) {
         let record = &settings.record;
+        // On a mirror they are called as on its master.
+        let vain = |pattern: &&StreamPattern| {
+            let fixed = pattern.fixed();
+            fixed.contains('/') && !is_of_an_application(fixed, &settings.applications)
+        };
+        let all = record.streams.iter().filter(|_| !settings.role.is_mirror());
+        warnings.extend(all.filter(vain).map(|pattern| {
+            format!("record.streams: {pattern} begins with no application, nor with an alias of one; it means no stream")
+        }));
         if record.is_used() && !record.folder.is_dir() {
             warnings.push(format!(
                 "record.folder: {} is no folder that can be looked into; nothing is recorded until it is",
@@ -93,6 +104,31 @@ impl Build<'_> {
             ));
         }
     }
+}
+
+/// What a pattern means: streams have the name of their application, whatever alias an encoder used.
+fn meant(pattern: StreamPattern, settings: &Settings) -> Result<StreamPattern, String> {
+    let text = pattern.to_string();
+    let fixed = pattern.fixed();
+    if begins_an_application(fixed, &settings.applications) {
+        return Ok(pattern);
+    }
+    match settings.applications.split(fixed) {
+        Some((app, rest)) => {
+            let stars = text.get(fixed.len()..).unwrap_or_default();
+            format!("{app}/{rest}{stars}").parse()
+        }
+        None => Ok(pattern),
+    }
+}
+
+fn is_of_an_application(fixed: &str, all: &Applications) -> bool {
+    all.split(fixed).is_some() || begins_an_application(fixed, all)
+}
+
+/// `tv/o*` may mean the application `tv/one`.
+fn begins_an_application(fixed: &str, all: &Applications) -> bool {
+    all.names().any(|name| name.starts_with(fixed))
 }
 
 #[cfg(test)]
@@ -123,6 +159,47 @@ mod tests {
         assert!(warnings.iter().any(told), "{warnings:?}");
         let (settings, _) = with(&[("record.length", "unlimited")]).unwrap();
         assert_eq!(settings.record.length, None);
+    }
+
+    // A mirror's aliases are its master's.
+    #[cfg(feature = "publish")]
+    #[test]
+    fn a_pattern_may_begin_with_an_alias_and_one_that_means_nothing_is_told() {
+        let record = |role: &str, patterns: &str| {
+            let (settings, warnings) = with(&[
+                ("role", role),
+                ("applications", "[\"live\", \"tv/one\"]"),
+                ("aliases", "{ old = \"live\" }"),
+                ("record.folder", "/"),
+                ("record.streams", patterns),
+            ])
+            .unwrap();
+            let all = settings.record.streams.iter().map(ToString::to_string);
+            let vain = warnings
+                .into_iter()
+                .filter(|w| w.starts_with("record.streams"));
+            (all.collect::<Vec<_>>(), vain.collect::<Vec<_>>())
+        };
+        let (patterns, vain) = record(
+            "standalone",
+            "[\"old/*\", \"old/event\", \"live/old/*\", \"o*d/x\", \"*\", \"tv/one/*\", \"tv/o*\"]",
+        );
+        let meant = [
+            "live/*",
+            "live/event",
+            "live/old/*",
+            "o*d/x",
+            "*",
+            "tv/one/*",
+            "tv/o*",
+        ];
+        assert_eq!(patterns, meant);
+        assert!(vain.is_empty(), "{vain:?}");
+        let unknown = "[\"nosuch/*\", \"tv/two\", \"live/a\"]";
+        let (_, vain) = record("standalone", unknown);
+        assert_eq!(vain.len(), 2, "{vain:?}");
+        assert!(vain[0].starts_with("record.streams: nosuch/* begins with no application"));
+        assert!(record("mirror", unknown).1.is_empty());
     }
 
     #[test]

@@ -51,6 +51,9 @@ impl Build<'_> {
             Ok(Some((certificate, others))) => {
                 warnings.extend(others);
                 warnings.extend(certificate.warning(SystemTime::now()));
+                if !settings.listen.https.is_empty() {
+                    warnings.extend(settings.refused_by_browsers(&certificate));
+                }
             }
             Err((key, error)) => self.wrong(key, error.to_string()),
         }

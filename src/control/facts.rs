@@ -15,7 +15,7 @@ use super::model::{
 use super::protocol::{Page, REFUSED, Refusal, VERSION, Verb};
 use super::rows::{self, Clock};
 use super::verbs::Ids;
-use crate::auth::Applications;
+use crate::auth::{Applications, masked};
 use crate::cluster::{Cluster, Link};
 use crate::limits::SHARD_ANSWER;
 use crate::media::StreamName;
@@ -111,7 +111,7 @@ impl Control {
             Verb::Mirrors(page) => Ok(self.mirrors(answer, clock, &page)),
             Verb::Remotes => Ok(self.remotes(answer, clock)),
             Verb::KickConnection(id) => self.kick(answer, Target::Connection(id)).await,
-            Verb::KickPublisher(name) => match stream_name(&name) {
+            Verb::KickPublisher(name) => match self.stream_name(&name) {
                 Ok(name) => self.kick(answer, Target::Publisher(name)).await,
                 Err(refusal) => Err(refusal),
             },
@@ -263,7 +263,7 @@ impl Control {
         stream: Option<String>,
         page: &Page,
     ) -> Result<Answer, Refusal> {
-        let stream = stream.as_deref().map(stream_name).transpose()?;
+        let stream = stream.map(|text| self.stream_name(&text)).transpose()?;
         if let Some(name) = &stream
             && self.hub.get(name).is_none()
         {
@@ -406,6 +406,11 @@ impl Control {
         }
     }
 
+    /// The stream that an operator names.
+    pub(super) fn stream_name(&self, text: &str) -> Result<StreamName, Refusal> {
+        Ok((self.applications)().meant(&stream_name(text)?))
+    }
+
     /// Asks every shard at the same time. The answers by shard, and who gave none.
     async fn ask_all<F, A, T>(&self, question: F) -> (HashMap<usize, T>, Vec<usize>)
     where
@@ -432,11 +437,13 @@ impl Control {
     }
 }
 
+/// The name goes into the log, and an operator may have taken a stream key for it.
 pub(super) fn no_stream(name: &StreamName) -> Refusal {
-    Refusal::new("no-stream", format!("there is no stream {name}"))
+    let name = name.to_string();
+    Refusal::new("no-stream", format!("there is no stream {}", masked(&name)))
 }
 
-pub(super) fn stream_name(text: &str) -> Result<StreamName, Refusal> {
+fn stream_name(text: &str) -> Result<StreamName, Refusal> {
     let bad = |why: String| Refusal::new("bad-request", why);
     let (app, name) = text
         .split_once('/')
@@ -447,6 +454,7 @@ pub(super) fn stream_name(text: &str) -> Result<StreamName, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::RecordAs;
     use crate::limits::Limits;
     use crate::net::{AdmissionLimits, Latency};
     use crate::relay::{Claim, HubConfig};
@@ -520,6 +528,29 @@ mod tests {
         while !control.answer(Verb::Health).await.health.unwrap().healthy {}
         let error = control.answer(Verb::KickConnection(7)).await.error.unwrap();
         assert_eq!(error.code, "no-connection");
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_found_by_its_alias_and_a_key_is_not_told() {
+        let control = control(1);
+        let name = stream_name("live/a").unwrap();
+        let claim = Claim::of_a_test(1);
+        let publisher = control.hub.publish(&name, claim, Instant::now(), 0);
+        let _publisher = publisher.unwrap();
+        let viewers = |name: &str| Verb::Viewers(Some(name.to_owned()), page(None, 1));
+        for known in ["live/a", "vod/a", "simpleLive/a"] {
+            assert_eq!(control.answer(viewers(known)).await.error, None, "{known}");
+            let kick = control.answer(Verb::KickPublisher(known.to_owned())).await;
+            assert_eq!(kick.error.unwrap().code, "no-publisher");
+        }
+        let error = control.answer(viewers("nosuch/a")).await.error.unwrap();
+        assert_eq!(error.message, "there is no stream nosuch/a");
+        let key = "live/sk_abcdefghijk".to_owned();
+        let record = Verb::Record(key.clone(), RecordAs::default());
+        for verb in [Verb::KickPublisher(key.clone()), viewers(&key), record] {
+            let error = control.answer(verb).await.error.unwrap();
+            assert_eq!(error.message, "there is no stream live/(a stream key)");
+        }
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub mod model;
 pub mod protocol;
 pub mod verbs;
 
+mod attend;
 mod client;
 mod drain;
 mod facts;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::{Control, no_stream, stream_name};
+use super::facts::{Control, no_stream};
 use super::model::{Answer, Recording};
 use super::protocol::{RecordAs, Refusal};
 use crate::media::StreamName;
@@ -24,7 +24,7 @@ impl Control {
         stream: &str,
         wanted: &RecordAs,
     ) -> Result<Answer, Refusal> {
-        let name = stream_name(stream)?;
+        let name = self.stream_name(stream)?;
         let refused = |why: &dyn std::fmt::Display| Refusal::new("not-recorded", why.to_string());
         if wanted.stop {
             let stopped = self.recorder.stop(&name).map_err(|e| refused(&e))?;

@@ -1,24 +1,20 @@
 //! Serving the control socket: few clients, each with a deadline for everything.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::attend::attend;
 use super::facts::Control;
 use super::model::Answer;
 use super::protocol::{self, Lines, Refusal, Verb};
 use super::socket::ControlSocket;
-use crate::limits::{ACCEPT_PAUSE, CONTROL_PATIENCE, MAX_CONTROL_CLIENTS};
-use crate::telemetry::logging::limited;
+use crate::limits::{CONTROL_PATIENCE, MAX_CONTROL_CLIENTS};
 
 /// Serves until it is dropped; the socket's file goes then, if the server made it.
 pub async fn serve(socket: ControlSocket, control: Arc<Control>) {
-    let places = Arc::new(Semaphore::new(MAX_CONTROL_CLIENTS));
     let (listener, _file) = match socket.listen() {
         Ok(both) => both,
         Err(error) => {
@@ -29,32 +25,17 @@ pub async fn serve(socket: ControlSocket, control: Arc<Control>) {
             return;
         }
     };
-    let mut clients = JoinSet::new();
-    loop {
-        let accepted = listener.accept().await;
-        while clients.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    let control = Arc::clone(&control);
-                    clients.spawn(async move {
-                        client(stream, &control).await;
-                        drop(place);
-                    });
-                }
-                Err(_full) => refuse(&stream),
-            },
-            Err(error) => {
-                limited("control-accept", Instant::now(), || {
-                    tracing::warn!(
-                        code = "control",
-                        "accept on the control socket failed, trying again: {error}"
-                    );
-                });
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let client = |stream| {
+        let control = Arc::clone(&control);
+        async move { client(stream, &control).await }
+    };
+    attend(
+        ("the control socket", MAX_CONTROL_CLIENTS),
+        |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream),
+        |stream| refuse(&stream),
+        client,
+    )
+    .await;
 }
 
 /// One client too many: it hears so if its socket takes it, and is gone.

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use socket2::{Domain, SockRef, Type};
 
 use super::stack::Stack;
-use crate::config::{ControlAt, Listen, Loaded, Tls};
+use crate::config::{ControlAt, Listen, Loaded, Settings, Tls};
 use crate::net::Listener;
 use crate::system::{Passed, PassedError, forget_variables, passed_descriptors};
 use crate::telemetry::logging::Escaped;
@@ -170,6 +170,17 @@ impl Inherited {
         serving.chain(control).collect()
     }
 
+    /// What is to be said of the certificate when HTTPS is on a socket of which the configuration knows
+    /// nothing.
+    #[must_use]
+    pub fn refused_by_browsers(&self, settings: &Settings) -> Option<String> {
+        let unknown = settings.listen.https.is_empty() && self.of(Stack::Https).next().is_some();
+        // One that cannot be read ends the start by itself.
+        let read = unknown.then(|| settings.certificate().ok()).flatten();
+        let (certificate, _) = read.flatten()?;
+        settings.refused_by_browsers(&certificate)
+    }
+
     fn of(&self, stack: Stack) -> impl Iterator<Item = &Listener> {
         let all = self.listeners.iter();
         all.filter(move |(of, _)| *of == stack).map(|(_, l)| l)
@@ -304,6 +315,7 @@ mod tests {
     use std::net::{TcpListener, UdpSocket};
 
     use super::*;
+    use crate::config::Role;
 
     fn listen(rtmp: &[&str], http: &[&str]) -> Listen {
         let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
@@ -363,6 +375,26 @@ mod tests {
                 && told.contains("tls.certificate"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_passed_socket_for_https_has_its_certificate_looked_at() {
+        let tls = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+        let mut settings = Settings::for_role(Role::Mirror);
+        settings.tls.certificate = Some(tls("other.pem").into());
+        settings.tls.key = Some(tls("other.key").into());
+        settings.cluster.host = "mirror-1.example.org".into();
+        let said = |name: &str, settings: &Settings| {
+            let passed = vec![passed(name, any())];
+            let inherited = Inherited::sort(passed, &settings.listen).unwrap();
+            inherited.refused_by_browsers(settings)
+        };
+        let warning = said("https", &settings).unwrap();
+        assert!(warning.contains("mirror-1.example.org"), "{warning}");
+        assert_eq!(said("rtmps", &settings), None);
+        // What the configuration knows of was looked at with it.
+        settings.listen.https = vec![any().local_addr().unwrap()];
+        assert_eq!(said("https", &settings), None);
     }
 
     #[test]

@@ -413,13 +413,15 @@ pub struct Process {
 ///
 /// # Errors
 /// [`StartError`]; it has an exit code.
-pub fn run(loaded: Loaded, process: &Process) -> Result<(), StartError> {
+pub fn run(mut loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let role = loaded.settings.role;
     let plan = privileges::plan(&process.wish, process.line)?;
     let notes = loaded.notes();
     let of_the_machine = loaded.sources.note();
     let inherited = Inherited::take(&loaded.settings.listen)?;
     let overruled = inherited.overruled(&loaded);
+    let refused = inherited.refused_by_browsers(&loaded.settings);
+    loaded.warnings.extend(refused);
     let mut server = Server::open_with(loaded.settings, inherited)?;
     server.use_usual_control();
     server.use_usual_state();

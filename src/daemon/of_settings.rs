@@ -115,6 +115,7 @@ pub(super) fn web(
     hls: HlsConfig,
 ) -> Web {
     let policy = Arc::clone(&parts.policy);
+    let applications = Arc::clone(&parts.policy);
     let cluster = Arc::clone(&parts.cluster);
     let rtmp = Arc::clone(rtmp);
     let rtmp_port = Arc::clone(rtmp_port);
@@ -127,6 +128,7 @@ pub(super) fn web(
         metrics: Arc::clone(&parts.metrics),
         health: Arc::clone(&parts.health),
         access: Box::new(move |peer| policy.may_read(peer)),
+        meant: Box::new(move |name| applications.meant(name)),
         missing: Box::new(move |_| match cluster.link() {
             Link::Down { .. } => Missing::NoMaster {
                 retry_after: RETRY_AFTER,

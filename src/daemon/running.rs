@@ -417,7 +417,7 @@ impl Running {
             tls,
             answer,
         } = order;
-        let outcome = self.change(loaded.settings, rules, tls, &loaded.warnings);
+        let outcome = self.change(loaded.settings, rules, tls, loaded.warnings);
         // Whoever asked may be gone.
         drop(answer.send(outcome));
     }
@@ -427,7 +427,7 @@ impl Running {
         mut new: Settings,
         rules: NewRules,
         tls: NewTls,
-        warnings: &[String],
+        mut warnings: Vec<String>,
     ) -> Outcome {
         if new.role != self.settings.role {
             return Err(vec![Problem::of(
@@ -448,6 +448,7 @@ impl Running {
                 format!("the socket for {} needs one", needs.name()),
             )]);
         }
+        warnings.extend(self.refused_by_browsers(&new, &tls));
         let system = |e: io::Error| vec![Problem::of("", format!("the system refuses: {e}"))];
         let acceptor = match (&self.tls, &tls.certificate) {
             (None, Some(certificate)) => Some(Acceptor::new(certificate).map_err(system)?),
@@ -509,8 +510,16 @@ impl Running {
         for warning in warnings.iter().filter(|w| !self.warnings.contains(w)) {
             tracing::warn!(code = "configuration", "{warning}");
         }
-        self.warnings = warnings.to_vec();
+        self.warnings = warnings;
         Ok(changes)
+    }
+
+    /// As at the start, of a socket for HTTPS of which the configuration knows nothing.
+    fn refused_by_browsers(&self, new: &Settings, tls: &NewTls) -> Option<String> {
+        let passed = |l: &Listening| l.stack == Stack::Https && l.bound.is_inherited();
+        let unknown = new.listen.https.is_empty() && self.listeners.iter().any(passed);
+        let certificate = tls.certificate.as_ref().filter(|_| unknown)?;
+        new.refused_by_browsers(certificate)
     }
 
     /// `None` when the sockets were passed to this process: they stay.

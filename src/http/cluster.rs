@@ -73,9 +73,11 @@ pub(super) async fn list(
         cluster.render(Some(&here), wall, now).into()
     };
     let mut answer = json(body, SHORT);
-    // What it says of itself may depend on how it was asked.
-    let vary = HeaderValue::from_static("Host, X-Forwarded-Proto");
-    answer.headers_mut().insert(header::VARY, vary);
+    if !knows_itself {
+        // What it says of itself depends on how it was asked.
+        let vary = HeaderValue::from_static("Host, X-Forwarded-Proto");
+        answer.headers_mut().insert(header::VARY, vary);
+    }
     answer
 }
 

@@ -68,15 +68,16 @@ pub(super) fn decide(web: &Web, wanted: Wanted) -> Decision {
         }
     }
     let name = match name {
-        Ok(name) => name,
+        Ok(name) => (web.meant)(&name),
         Err(e) => {
             return refuse(400, &[], &format!("No such stream: {e}.\n"), "bad-name");
         }
     };
     match web.hub.get(&name) {
-        Some(_) if method == Method::Head => {
-            Decision::Answer(response(200, &HEADERS, ""), "answered")
-        }
+        Some(_) if method == Method::Head => match web.cluster.would_admit(via) {
+            Ok(()) => Decision::Answer(response(200, &HEADERS, ""), "answered"),
+            Err(why) => Decision::Answer(elsewhere(&why, method), why.why.code()),
+        },
         Some(stream) => {
             let kbit = stream.info(Instant::now()).kbit_per_second;
             match web.cluster.admit(kbit, via) {

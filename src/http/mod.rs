@@ -69,6 +69,8 @@ pub struct Web {
     pub health: Arc<Health>,
     /// Who may use HTTP at all; on a master listed networks alone. Others get 403.
     pub access: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// The stream that a name means: an address may begin with an alias.
+    pub meant: Box<dyn Fn(&StreamName) -> StreamName + Send + Sync>,
     /// Asked for a stream that the hub does not have.
     pub missing: Box<dyn Fn(&StreamName) -> Missing + Send + Sync>,
     /// Where viewers begin.

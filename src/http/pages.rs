@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -25,14 +25,16 @@ use tower_service::Service;
 
 use super::cluster;
 use super::flv;
-use super::head::{flv_stream, method_of};
+use super::head::{METHODS, Method, flv_stream, method_of};
 use super::hls;
 use super::page::{self, FRAMED, Links, POLICY, Row};
 use super::prefixed::Prefixed;
 use super::via::via;
 use super::{Connection, Web, assets, state};
 use crate::cluster::Via;
-use crate::limits::{HTTP_KEEP_ALIVE, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
+use crate::limits::{
+    HTTP_KEEP_ALIVE, HTTP_LAST_ANSWER, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS,
+};
 use crate::media::StreamName;
 use crate::net::Shard;
 use crate::relay::{State as StreamState, StreamInfo};
@@ -64,6 +66,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) 
         shard: Rc::clone(&connection.shard),
         peer: connection.peer,
         secure: connection.secure,
+        life: life.clone(),
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -73,21 +76,26 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) 
         .max_headers(MAX_HTTP_HEADERS)
         .serve_connection(TokioIo::new(Prefixed::new(read, socket, metrics)), service);
     let stopping = connection.shard.stopping();
-    let served = {
-        let mut serving = std::pin::pin!(poll_fn(|cx| hyper.poll_without_shutdown(cx)));
-        let served = async {
-            loop {
-                let until = life.until();
-                match timeout_at(until.into(), serving.as_mut()).await {
-                    Err(_) if life.until() > until => {} // a file is on its way
-                    served => return served,
+    let served = async {
+        let mut is_last = false;
+        loop {
+            let until = life.until();
+            let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
+            match timeout_at(until.into(), serving).await {
+                Err(_) if life.until() > until => {} // a file is on its way
+                // What is on its way comes to its end; who reads playlist after playlist is told.
+                Err(_) if !is_last => {
+                    is_last = true;
+                    Pin::new(&mut hyper).graceful_shutdown();
+                    life.end_within(HTTP_LAST_ANSWER);
                 }
+                served => return served,
             }
-        };
-        tokio::select! {
-            served = served => served,
-            () = stopping => return After::Closed("stopping"),
         }
+    };
+    let served = tokio::select! {
+        served = served => served,
+        () = stopping => return After::Closed("stopping"),
     };
     let wanted = wanted.borrow_mut().take();
     match (wanted, served) {
@@ -115,6 +123,20 @@ impl Life {
 
     fn until(&self) -> Instant {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the next answer is to be the last: peers that ask again and again hear of it before the end,
+    /// so that no request of theirs crosses it.
+    fn is_nearly_over(&self) -> bool {
+        let now = Instant::now();
+        self.until().saturating_duration_since(now) < HTTP_KEEP_ALIVE
+    }
+
+    /// So much is left; more, when the peer takes another part of a file.
+    fn end_within(&self, rest: Duration) {
+        let now = Instant::now();
+        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = now.checked_add(rest).unwrap_or(now);
     }
 
     /// The peer took a part of a file.
@@ -147,6 +169,7 @@ struct Pages {
     shard: Rc<Shard>,
     peer: SocketAddr,
     secure: bool,
+    life: Life,
     wanted: Wanted,
 }
 
@@ -169,6 +192,7 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             }));
             return Box::pin(async { Err(HandBack) });
         }
+        let is_last = self.life.is_nearly_over();
         if let Some(asked) = hls::asked(request.uri().path()) {
             let (head, _) = request.into_parts();
             let rest = hls::Request {
@@ -178,9 +202,9 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
                 peer: self.peer,
             };
             let answer = hls::answer(Arc::clone(&self.web), Rc::clone(&self.shard), asked, rest);
-            return Box::pin(async {
+            return Box::pin(async move {
                 yield_now().await;
-                Ok(answer.await)
+                Ok(ending(is_last, answer.await))
             });
         }
         let mut router = self.router.clone();
@@ -192,12 +216,21 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             match answer {
                 Ok(mut answer) => {
                     secure(answer.headers_mut());
-                    Ok(answer)
+                    Ok(ending(is_last, answer))
                 }
                 Err(never) => match never {},
             }
         })
     }
+}
+
+/// Says of the last answer that it is.
+fn ending(is_last: bool, mut answer: Response<Body>) -> Response<Body> {
+    if is_last {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+    answer
 }
 
 /// The fields of every answer, but for those that it has its own of.
@@ -219,11 +252,11 @@ fn router(web: &Arc<Web>) -> Router {
     let router = router.merge(super::files::routes());
     router
         .route("/", get(start))
-        .route("/cluster.json", get(cluster::list))
-        .route("/steering.json", get(cluster::steering))
+        .route("/cluster.json", get(cluster::list).options(preflight))
+        .route("/steering.json", get(cluster::steering).options(preflight))
         .route("/watch/{app}/{*name}", get(watch))
         .route("/watch/", get(async || Redirect::to("/")))
-        .route("/player/{name}", get(assets::serve))
+        .route("/player/{name}", get(assets::serve).options(preflight))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .fallback(other)
@@ -267,7 +300,8 @@ async fn watch(
     };
     let links = links(&web, local, &fields);
     let now = Instant::now();
-    let row = web.hub.get(&name).map(|stream| row(&stream.info(now), now));
+    let stream = web.hub.get(&(web.meant)(&name));
+    let row = stream.map(|stream| row(&stream.info(now), now));
     let embedded =
         query.is_some_and(|q| q.split('&').any(|p| p.split('=').next() == Some("embed")));
     let mut answer = Html(page::watch(
@@ -304,7 +338,7 @@ fn row(stream: &StreamInfo, now: Instant) -> Row {
         waiting: match stream.state {
             StreamState::Live => None,
             StreamState::Waiting { since } => Some(now.saturating_duration_since(since)),
-            StreamState::Ended => Some(std::time::Duration::ZERO),
+            StreamState::Ended => Some(Duration::ZERO),
         },
         viewers: [stream.rtmp_viewers, stream.flv_viewers, stream.hls_viewers]
             .iter()
@@ -348,13 +382,26 @@ async fn metrics(State(web): State<Arc<Web>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, FORMAT)], web.metrics.render())
 }
 
+/// A page of another origin asks whether it may ask.
+async fn preflight() -> Response<Body> {
+    hls::preflight()
+}
+
 /// The state of a stream, or nothing.
 async fn other(State(web): State<Arc<Web>>, request: Request<Body>) -> Response<Body> {
     let Some(name) = state::asked(request.uri().path()) else {
         return not_found().await.into_response();
     };
+    match method_of(request.method().as_str()) {
+        Method::Get | Method::Head => {}
+        Method::Options => return preflight().await,
+        Method::Other => {
+            let fields = [(header::ALLOW, METHODS)];
+            return (StatusCode::METHOD_NOT_ALLOWED, fields).into_response();
+        }
+    }
     let (status, body) = match name {
-        Ok(name) => state::state(&web, &name, Instant::now()),
+        Ok(name) => state::state(&web, &(web.meant)(&name), Instant::now()),
         Err(e) => (
             StatusCode::BAD_REQUEST,
             serde_json::json!({ "message": e.to_string() }).to_string(),

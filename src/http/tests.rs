@@ -41,6 +41,7 @@ impl Site {
             last_list: LastList::default(),
             health: Arc::new(Health::new()),
             access: Box::new(move |_| gate.load(Ordering::Relaxed)),
+            meant: Box::new(|name| crate::auth::Applications::usual().meant(name)),
             missing: Box::new(move |_| {
                 if link.load(Ordering::Relaxed) {
                     Missing::NotLive
@@ -127,8 +128,12 @@ impl Site {
     }
 
     async fn watch(&self, name: &str) -> TcpStream {
+        self.watch_at(&format!("/live/{name}.flv")).await
+    }
+
+    async fn watch_at(&self, path: &str) -> TcpStream {
         let mut client = self
-            .send(&format!("GET /live/{name}.flv HTTP/1.1\r\nHost: x\r\n\r\n"))
+            .send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
             .await;
         let head = read_head(&mut client).await;
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -339,6 +344,28 @@ async fn a_stream_has_a_page_whether_it_is_live_or_not() {
         answer.starts_with("HTTP/1.1 404 ") && answer.contains("no name of a stream"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_has_the_addresses_of_its_aliases_too() {
+    let site = Site::new(Limits::default());
+    let _source = site.publish("x");
+    drop(site.watch_at("/vod/x.flv").await);
+    let answer = site.get("/simpleLive/x.json").await;
+    assert!(answer.contains("\"state\":\"live\""), "{answer}");
+    let answer = site.get("/watch/vod/x").await;
+    assert!(answer.contains(">live</b>"), "{answer}");
+    let answer = site.get("/vod/nothing.m3u8").await;
+    assert!(answer.contains("is not live"), "{answer}");
+    let hls = timeout(Duration::from_millis(300), site.get("/vod/x.m3u8"));
+    assert!(hls.await.is_err(), "it waits for the first segment");
+    for path in ["/nosuch/x.flv", "/nosuch/x.json", "/Vod/x.flv"] {
+        let answer = site.get(path).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    // What is the server's own is no alias of a stream.
+    let answer = site.get("/files/x.flv").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
 #[tokio::test]

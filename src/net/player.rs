@@ -149,7 +149,10 @@ impl Player {
     pub(super) fn new(id: u64, fan: Rc<Fan>, place: usize, play: Play) -> Self {
         let (cursor, viewing) = {
             let tail = fan.tail();
-            (tail.join(play.join), tail.stream().viewing(play.watching))
+            (
+                tail.join(play.join, Instant::now()),
+                tail.stream().viewing(play.watching),
+            )
         };
         Self {
             id,

@@ -167,6 +167,12 @@ impl fmt::Display for NamePattern {
 pub struct StreamPattern(String);
 
 impl StreamPattern {
+    /// What stands before the first star.
+    #[must_use]
+    pub fn fixed(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
+    }
+
     /// Whether a stream is meant.
     #[must_use]
     pub fn matches(&self, stream: &StreamName) -> bool {

@@ -1,8 +1,9 @@
 //! Where a recording is in the log of its stream, and which headers are in force there.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::limits::AUDIO_ONLY_AFTER;
+use crate::limits::{AUDIO_ONLY_AFTER, MAX_JOIN_GOP};
 use crate::media::{Frame, Kind, Role, Slot};
 use crate::relay::{Logged, Tail};
 
@@ -27,8 +28,20 @@ pub(super) fn may_begin(frame: &Frame, sound_alone: bool) -> bool {
 }
 
 impl Source {
-    /// Begins with what the log has of the present epoch, or with its newest key frame.
-    pub(super) fn begin(tail: &Tail, newest: bool) -> Self {
+    /// Begins with what the log has of the present epoch, or with its newest key frame; with what comes
+    /// when there is none yet, or, for who wants the newest, when it is of a source that is long gone.
+    pub(super) fn begin(tail: &Tail, newest: bool, now: Instant) -> Self {
+        let of_others = match newest {
+            true => tail.is_stale(MAX_JOIN_GOP, now),
+            false => !tail.is_begun(),
+        };
+        if of_others {
+            return Self {
+                next: tail.end(),
+                awaits: true,
+                ..Self::default()
+            };
+        }
         let epoch = tail.logged(0).last().map(|entry| entry.epoch);
         let of_epoch = || tail.logged(0).filter(|entry| Some(entry.epoch) == epoch);
         let keys = || of_epoch().filter(|entry| entry.frame.role == Role::Key);
@@ -121,5 +134,128 @@ impl Source {
         self.headers.retain(|(known, _)| *known != slot);
         let at = self.headers.partition_point(|(known, _)| *known < slot);
         self.headers.insert(at, (slot, Arc::clone(frame)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::{FrameParts, StreamName};
+    use crate::relay::{Claim, Hub, HubConfig, NoWake, Publisher};
+
+    /// A hub with a clock of its own.
+    struct Rig {
+        hub: Arc<Hub>,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self {
+                hub: Hub::new(HubConfig::default()),
+                now: Instant::now(),
+            }
+        }
+
+        fn publish(&self, id: u64) -> Publisher {
+            let name = StreamName::new("live", "event").unwrap();
+            let claim = Claim::of_a_test(id);
+            self.hub.publish(&name, claim, self.now, 0).unwrap()
+        }
+
+        fn send(&self, publisher: &mut Publisher, mark: &'static str) {
+            let slot = Slot::VideoSequence(0);
+            for (timestamp, role) in [
+                (0, Role::Header(slot)),
+                (0, Role::Key),
+                (40, Role::Inter),
+                (80, Role::Key),
+                (120, Role::Inter),
+            ] {
+                let parts = FrameParts {
+                    kind: Kind::Video,
+                    role,
+                    codec: None,
+                    extended: false,
+                    timestamp,
+                    payload: Bytes::from_static(mark.as_bytes()),
+                };
+                publisher.push(parts, self.now).unwrap();
+            }
+        }
+
+        /// What a source that begins now has of the tail, in the end, and the headers there.
+        fn found(source: &mut Source, tail: &Tail) -> (u64, Vec<Bytes>) {
+            assert!(source.find(tail, false));
+            let headers = source.headers();
+            let headers = headers.iter().map(|frame| frame.payload.clone());
+            (source.at(), headers.collect())
+        }
+    }
+
+    fn tail(publisher: &Publisher) -> Tail {
+        Tail::new(Arc::clone(publisher.stream()), Arc::new(NoWake))
+    }
+
+    #[test]
+    fn who_wants_the_newest_gets_nothing_that_is_long_gone() {
+        let mut rig = Rig::new();
+        let mut publisher = rig.publish(1);
+        rig.send(&mut publisher, "1");
+        let mut tail = tail(&publisher);
+        rig.now += Duration::from_mins(1);
+        let mut silent = Source::begin(&tail, true, rig.now);
+        assert_eq!(Rig::found(&mut silent, &tail).0, 3, "it may go on");
+        publisher.cut(rig.now);
+        tail.refresh();
+        rig.now -= Duration::from_mins(1);
+        rig.now += MAX_JOIN_GOP;
+        let mut soon = Source::begin(&tail, true, rig.now);
+        assert_eq!(Rig::found(&mut soon, &tail).0, 3);
+        rig.now += Duration::from_millis(1);
+        let mut late = Source::begin(&tail, true, rig.now);
+        assert!(!late.find(&tail, false));
+        let mut publisher = rig.publish(2);
+        tail.refresh();
+        let mut later = Source::begin(&tail, true, rig.now);
+        rig.send(&mut publisher, "2");
+        tail.refresh();
+        for source in [&mut late, &mut later] {
+            let found = Rig::found(source, &tail);
+            assert_eq!(found, (6, vec![Bytes::from_static(b"2")]));
+        }
+    }
+
+    #[test]
+    fn what_a_publisher_wants_is_nothing_of_the_one_before() {
+        let rig = Rig::new();
+        let mut publisher = rig.publish(1);
+        rig.send(&mut publisher, "1");
+        let mut tail = tail(&publisher);
+        let mut first = Source::begin(&tail, false, rig.now);
+        assert_eq!(Rig::found(&mut first, &tail).0, 1);
+        publisher.cut(rig.now);
+        tail.refresh();
+        let mut short = Source::begin(&tail, false, rig.now);
+        assert_eq!(
+            Rig::found(&mut short, &tail).0,
+            1,
+            "it was over before it was looked at"
+        );
+        let mut publisher = rig.publish(2);
+        tail.refresh();
+        let mut early = Source::begin(&tail, false, rig.now);
+        assert!(!early.find(&tail, false), "nothing of it is there yet");
+        rig.send(&mut publisher, "2");
+        tail.refresh();
+        let mut later = Source::begin(&tail, false, rig.now);
+        for source in [&mut early, &mut later] {
+            let found = Rig::found(source, &tail);
+            assert_eq!(found, (6, vec![Bytes::from_static(b"2")]));
+        }
     }
 }

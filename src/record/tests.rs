@@ -174,6 +174,31 @@ fn a_publisher_that_comes_back_goes_on_in_its_file() {
     assert_eq!(pictures(&world.index("event.flv")), 400);
 }
 
+#[test]
+fn a_publisher_that_records_again_has_its_own_session_alone() {
+    let world = World::new(|config| config.publishers = true);
+    for id in 1..=2 {
+        // The stream waits in between, and its log has the first session.
+        let claim = Claim::of_a_test(id);
+        let publisher = world.hub.publish(&name(), claim, Instant::now(), 0);
+        let mut publisher = publisher.unwrap();
+        let handle = world.asks(&publisher, Asked::File);
+        // As a rule it looks before the first frame comes, a moment later.
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_millis(50) {
+            std::thread::yield_now();
+        }
+        send(&mut publisher, 0);
+        world.until("it records", |all| all[0].state == State::Recording);
+        assert!(handle.finish());
+        world.until("it ends", <[_]>::is_empty);
+    }
+    assert_eq!(world.files(), ["event.1.flv", "event.flv"]);
+    for file in ["event.1.flv", "event.flv"] {
+        assert_eq!(pictures(&world.index(file)), 200, "{file}");
+    }
+}
+
 /// One after the other, as publishers that append.
 fn append(world: &World) {
     let mut publisher = world.publish();

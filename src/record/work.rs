@@ -47,7 +47,7 @@ impl Work {
         let mut tail = Tail::new(stream, Arc::new(NoWake));
         // Whoever says that a stream is to be recorded does not mean what was before.
         let newest = self.recording.why == Why::Operator;
-        let mut source = Source::begin(&tail, newest);
+        let mut source = Source::begin(&tail, newest, Instant::now());
         let mut sink = None;
         let mut part = 0;
         loop {

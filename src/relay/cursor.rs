@@ -10,7 +10,8 @@ use super::headers::Prelude;
 /// Where a viewer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinMode {
-    /// At the newest key frame, when it is at most `max` old; else at the next one.
+    /// At the newest key frame, when it is at most `max` old; else at the next one. Of a source that
+    /// went, when its last frame came at most `max` ago.
     Gop {
         /// The longest cached GOP that is sent.
         max: Duration,
@@ -34,6 +35,8 @@ pub struct Cursor {
     pub(super) awaits: Option<u64>,
     /// Never sent a frame of the log.
     pub(super) new: bool,
+    /// What is there is of a source that went, and not for it: it joins behind something that is new.
+    pub(super) afresh: bool,
     pub(super) prelude: Option<Place>,
     /// The newest notice it has had.
     pub(super) notices: u64,

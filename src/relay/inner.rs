@@ -169,6 +169,13 @@ impl Inner {
         })
     }
 
+    /// Whether there is media of the publisher that has the stream, or had it last.
+    pub(super) fn is_begun(&self) -> bool {
+        let epoch = self.epoch.as_ref().map(|e| e.id);
+        let announced = |p: Pending| p.resumes || Some(p.id) != epoch;
+        !self.pending.is_some_and(announced) && !self.timeline.is_fresh()
+    }
+
     /// Whether viewers may join without a key frame.
     pub(super) fn audio_only(&self) -> bool {
         let begun = self.begun.unwrap_or(u64::MAX);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::limits::MAX_LAG;
 use crate::media::{Frame, Kind};
@@ -70,6 +70,9 @@ pub struct Tail {
     entries: VecDeque<Entry>,
     start: u64,
     state: State,
+    begun: bool,
+    /// When the newest media came.
+    came: Option<Instant>,
     join: Option<JoinPoint>,
     headers: Arc<HeaderSet>,
     audio_only: bool,
@@ -124,6 +127,8 @@ impl Tail {
             entries: VecDeque::new(),
             start: 0,
             state,
+            begun: false,
+            came: None,
             join: None,
             headers: Arc::default(),
             audio_only: false,
@@ -148,6 +153,27 @@ impl Tail {
     #[must_use]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether the log has media of the publisher that has the stream, or had it last, as of the last
+    /// refresh; else what it has is of those before.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether the source of what the log has is away: it went, or another one has sent nothing yet.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        !self.begun || matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Whether it has been away for longer than `max`, by its last media: the time of a stream that waits
+    /// stands still, so that what it has does not look old.
+    #[must_use]
+    pub fn is_stale(&self, max: Duration, now: Instant) -> bool {
+        let old = |came| now.saturating_duration_since(came) > max;
+        self.is_between() && self.came.is_some_and(old)
     }
 
     /// Takes over what changed since the last time.
@@ -183,6 +209,8 @@ impl Tail {
             self.at_end = OnceCell::new();
         }
         self.latest = inner.timeline.latest();
+        self.came = inner.timeline.came();
+        self.begun = inner.is_begun();
         self.audio = inner.audio_floor(self.latest);
         self.audio_only = audio_only;
         self.state = inner.state;
@@ -214,12 +242,17 @@ impl Tail {
     }
 
     /// A new viewer. It has nothing to read before there is a place to join (see [`JoinMode`]);
-    /// without video that is the present end.
+    /// without video that is the present end. While the source is away it begins with what comes next,
+    /// when what there is is too old or not wanted.
     #[must_use]
-    pub fn join(&self, mode: JoinMode) -> Cursor {
+    pub fn join(&self, mode: JoinMode, now: Instant) -> Cursor {
+        let afresh = match mode {
+            JoinMode::Gop { max } => self.is_stale(max, now),
+            JoinMode::Keyframe => self.is_between(),
+        };
         let newest = match (mode, &self.join) {
             (JoinMode::Gop { max }, Some(join))
-                if self.latest.saturating_sub(join.time) <= millis(max) =>
+                if !afresh && self.latest.saturating_sub(join.time) <= millis(max) =>
             {
                 join.seq
             }
@@ -229,6 +262,7 @@ impl Tail {
             pos: newest,
             awaits: Some(newest),
             new: true,
+            afresh,
             prelude: None,
             // Whoever joins while the stream waits hears so at once.
             notices: self.notices.saturating_sub(1),
@@ -357,7 +391,9 @@ impl Tail {
         self.headers.iter()
     }
 
-    fn end(&self) -> u64 {
+    /// The number of the frame that comes next.
+    #[must_use]
+    pub fn end(&self) -> u64 {
         self.start.saturating_add(self.entries.len() as u64)
     }
 
@@ -386,7 +422,9 @@ impl Tail {
     fn try_join(&self, cursor: &mut Cursor, awaited: u64) {
         let (seq, prelude) = match &self.join {
             Some(join) if join.seq >= awaited => (join.seq, self.prelude_at_join(join)),
-            _ if self.audio_only => (self.end(), self.prelude_at_end()),
+            _ if self.audio_only && (!cursor.afresh || self.end() > awaited) => {
+                (self.end(), self.prelude_at_end())
+            }
             _ => return,
         };
         let known = if cursor.new { 0 } else { cursor.pos };
@@ -396,6 +434,7 @@ impl Tail {
             self.stream.skipped.fetch_add(skipped, Ordering::Relaxed);
         }
         cursor.new = false;
+        cursor.afresh = false;
         cursor.awaits = None;
         cursor.jumps = cursor.jumps.saturating_add(1);
         cursor.pos = seq;

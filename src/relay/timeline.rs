@@ -81,6 +81,16 @@ impl Timeline {
         audio && video
     }
 
+    /// Whether no media of the present epoch came.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// When the newest media came.
+    pub(super) fn came(&self) -> Option<Instant> {
+        self.latest.map(|(_, at)| at)
+    }
+
     /// The highest time of any frame; 0 before the first.
     pub(super) fn latest(&self) -> u64 {
         self.latest

@@ -79,14 +79,11 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| {
-            format!("{why}; write \"rtmp://HOST/APPLICATION/STREAM\", or rtmps://, rtsp://")
-        };
         if text.len() > MAX_REMOTE_URL {
-            return Err(wrong(&format!("is longer than {MAX_REMOTE_URL} bytes")));
+            return Err(format!("is longer than {MAX_REMOTE_URL} bytes"));
         }
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(wrong("has a space or a control character"));
+            return Err("has a space or a control character".to_owned());
         }
         let mut known = SCHEMES.iter();
         let found = known.find_map(|(scheme, rtsp, tls, port)| {
@@ -94,7 +91,7 @@ impl FromStr for Address {
             Some((rest, *rtsp, *tls, *port))
         });
         let Some((rest, rtsp, tls, usual)) = found else {
-            return Err(wrong("is no rtmp://, rtmps:// or rtsp:// address"));
+            return Err("is no rtmp://, rtmps:// or rtsp:// address".to_owned());
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (path, query) = match path.split_once('?') {
@@ -106,7 +103,7 @@ impl FromStr for Address {
             Some((login, place)) => (Some(login), place),
             None => (None, authority),
         };
-        let (host, port) = place_of(place).map_err(wrong)?;
+        let (host, port) = place_of(place)?;
         Ok(Self {
             rtsp,
             tls,
@@ -250,7 +247,6 @@ mod tests {
             "rtmp://ann:hunter2@hö/x",
         ] {
             let error = bad.parse::<Address>().unwrap_err();
-            assert!(error.contains("rtmp://HOST"), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
         let long = format!("rtmp://h/{}", "x".repeat(MAX_REMOTE_URL));

@@ -57,7 +57,12 @@ impl<'a> Push<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>, stream: Arc<Stream>, caps: &Caps) -> Self {
         let bell = Arc::<Notify>::default();
         let tail = Tail::new(stream, Arc::clone(&bell) as Arc<dyn Wake>);
-        let cursor = tail.join(JoinMode::default());
+        // It comes with its stream: what a source before left there is not for the target.
+        let mode = match tail.is_between() {
+            true => JoinMode::Keyframe,
+            false => JoinMode::default(),
+        };
+        let cursor = tail.join(mode, Instant::now());
         Self {
             attempt,
             tail,

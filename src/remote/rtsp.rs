@@ -21,7 +21,7 @@ use crate::flv::{ReaderLimits, Tag};
 use crate::limits::{Limits, MAX_RTP, READ_BUFFER, REMOTE_LOGIN};
 use crate::media::StreamName;
 use crate::net::{Came, Pair, canonical, poll_pairs};
-use crate::rtmp_client::{Ended, dial, is_idle};
+use crate::rtmp_client::{Ended, dial, is_idle, still_held};
 use crate::rtsp::{Client, Event, Figures, Order};
 use crate::system::random;
 use crate::telemetry::logging::Escaped;
@@ -203,11 +203,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        match self.socket.flush() {
-            Ok(()) => self.held = false,
-            Err(error) if is_idle(&error) => {}
-            Err(error) => return Err(error),
-        }
+        self.held = still_held(&self.socket)?;
         Ok(())
     }
 

@@ -168,6 +168,14 @@ fn wrong(key: &'static str, message: impl Into<String>) -> Wrong {
     }
 }
 
+/// How an address is written.
+const fn form(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Pull => "\"rtmp://HOST/APPLICATION/STREAM\", or rtmps://, rtsp://",
+        Direction::Push => "\"rtmp://HOST/APPLICATION\", or rtmps://",
+    }
+}
+
 impl Spec {
     /// Looks at a wish. Files are not opened.
     ///
@@ -176,12 +184,13 @@ impl Spec {
     pub fn new(direction: Direction, wish: Wish, known: &Applications) -> Result<Self, Wrong> {
         let local = local(direction, &wish.stream, known)?;
         if wish.uri.is_empty() {
-            return Err(wrong(
-                "uri",
-                "is missing; write \"rtmp://HOST/APPLICATION\"",
-            ));
+            let why = format!("is missing; write {}", form(direction));
+            return Err(wrong("uri", why));
         }
-        let mut address: Address = wish.uri.parse().map_err(|e: String| wrong("uri", e))?;
+        let mut address: Address = wish
+            .uri
+            .parse()
+            .map_err(|why: String| wrong("uri", format!("{why}; write {}", form(direction))))?;
         let from_uri = address.login.take();
         over_rtsp(direction, &wish, &address)?;
         let login = login(&wish, from_uri, &address)?;

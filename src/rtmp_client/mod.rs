@@ -243,12 +243,17 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        match self.socket.flush() {
-            Ok(()) => self.held = false,
-            Err(error) if is_idle(&error) => {}
-            Err(error) => return Err(error),
-        }
+        self.held = still_held(&self.socket)?;
         Ok(())
+    }
+}
+
+/// Sends on what the socket's TLS holds back; whether some of it stays there for now.
+pub(crate) fn still_held(socket: &Socket) -> io::Result<bool> {
+    match socket.flush() {
+        Ok(()) => Ok(false),
+        Err(error) if is_idle(&error) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

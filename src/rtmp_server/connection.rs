@@ -20,6 +20,7 @@ use super::publishing::Publishing;
 use super::viewing::Viewing;
 use crate::auth::Identity;
 use crate::bridge::OUT_CHUNK_SIZE;
+use crate::cluster::Via;
 use crate::limits::{READ_BUFFER, READ_TURN};
 use crate::net::{Admitted, Bell, Ending, Incoming, Outlet, OutletEvent, Registered, Shard, Timer};
 use crate::relay;
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub(super) machine: Server,
     pub(super) outlet: Rc<Outlet>,
     pub(super) peer: SocketAddr,
+    /// How a viewer came.
+    pub(super) via: Via,
     pub(super) admitted: Admitted,
     /// Rung by whatever may concern this connection; then it looks at everything once.
     pub(super) bell: Arc<Bell>,
@@ -144,6 +147,11 @@ impl Connection {
             random,
             client: number,
         };
+        let via = if incoming.socket.is_secure() {
+            Via::Rtmps
+        } else {
+            Via::Rtmp
+        };
         let outlet = Outlet::new(incoming.socket, &shard, Protocol::Rtmp);
         Some(Self {
             registered: outlet.register(incoming.peer),
@@ -151,6 +159,7 @@ impl Connection {
             agent: None,
             machine: Server::new(config, incoming.at),
             peer: incoming.peer,
+            via,
             admitted: incoming.admitted,
             bell: Arc::default(),
             app: None,

@@ -7,7 +7,7 @@ use super::RtmpServer;
 use super::connection::Connection;
 use crate::amf::Value;
 use crate::bridge::moving;
-use crate::cluster::{Place, Refused, Sibling, Via};
+use crate::cluster::{Place, Refused, Sibling};
 use crate::relay::Stream;
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
@@ -28,7 +28,7 @@ fn tc_url(sibling: Option<&Sibling>, app: &str) -> Option<String> {
 impl Connection {
     /// Whether a viewer of this application is turned away; then it has been.
     pub(super) fn is_full(&mut self, app: &str) -> bool {
-        let Err(refused) = self.server.cluster.would_admit(Via::Rtmp) else {
+        let Err(refused) = self.server.cluster.would_admit(self.via) else {
             return false;
         };
         self.note(&refused);
@@ -49,7 +49,7 @@ impl Connection {
             return Ok(None);
         }
         let kbit = stream.info(now).kbit_per_second;
-        self.server.cluster.admit(kbit, Via::Rtmp).map(Some)
+        self.server.cluster.admit(kbit, self.via).map(Some)
     }
 
     /// Refuses a play: first as a rejected connection with its redirect, as players know it, then as the
@@ -85,7 +85,7 @@ impl Connection {
     /// An operator drains the server: the viewer should go, in its own time.
     pub(super) fn please_move(&mut self) {
         let cluster = Arc::clone(&self.server.cluster);
-        let sibling = cluster.sibling(Via::Rtmp);
+        let sibling = cluster.sibling(self.via);
         let left = cluster.draining().map(|drain| drain.left(Instant::now()));
         let app = self.app.clone().unwrap_or_default();
         let url = tc_url(sibling.as_ref(), &app);

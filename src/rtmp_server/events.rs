@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::mirrors::Login;
 use crate::amf::Value;
-use crate::auth::{self, Decision, Identity, Reason, Refusal, is_key, masked_refused};
+use crate::auth::{self, Decision, Identity, Reason, Refusal, is_key, masked_app, masked_refused};
 #[cfg(feature = "publish")]
 use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
@@ -29,14 +29,27 @@ pub(super) enum Wanted<'a> {
 
 impl Wanted<'_> {
     /// What the peer is not told: how the operator lets it in.
-    const fn advice(self, reason: Reason) -> &'static str {
+    fn advice(self, reason: Reason) -> &'static str {
         match (self, reason) {
+            (Self::Connect(app), Reason::UnknownApp) if is_key(app) => {
+                " It has a stream key in it, which belongs into the encoder's field for the stream key."
+            }
             (Self::Publish(_), Reason::NotListed) => {
                 " To let it in, make a user (publish.users) or list its network (publish.networks)."
             }
             (_, Reason::NotListed) => " To let it in, list its network (play.networks).",
             (_, Reason::UnknownApp) => " `applications` and [aliases] name those that there are.",
             _ => "",
+        }
+    }
+
+    /// What was to be done with what, for the log. Some encoders send as the application whatever stands
+    /// in the address, and a key may be there by mistake.
+    fn shown(self, keys: bool) -> (&'static str, String) {
+        match self {
+            Self::Connect(app) => ("connect", masked_app(app, keys)),
+            Self::Play(stream) => ("play", stream.to_owned()),
+            Self::Publish(stream) => ("publish", stream.to_owned()),
         }
     }
 }
@@ -235,12 +248,8 @@ impl Connection {
         if refusal.reason == Reason::NoKey && self.server.policy.has_keys() {
             return; // the policy has logged it
         }
-        let (what, of) = match wanted {
-            Wanted::Connect(app) => ("connect", app),
-            Wanted::Play(stream) => ("play", stream),
-            Wanted::Publish(stream) => ("publish", stream),
-        };
-        let of = Escaped(of);
+        let (what, of) = wanted.shown(self.server.policy.has_keys());
+        let of = Escaped(&of);
         if refusal.reason.is_login_step() {
             tracing::debug!(peer = %self.peer, code, "{what} {of}: a step of the login");
             return;
@@ -291,4 +300,27 @@ impl Connection {
 
     #[cfg(not(feature = "publish"))]
     fn media(&mut self, _: u32, _: u8, _: u32, _: bytes::Bytes) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_address_is_not_shown_and_its_place_is_said() {
+        for (app, shown) in [
+            ("live/sk_w4hbabcdefgh", "live/(a name of 15 characters)"),
+            ("sk_w4hbabcdefgh", "(a name of 15 characters)"),
+        ] {
+            let wanted = Wanted::Connect(app);
+            for keys in [false, true] {
+                assert_eq!(wanted.shown(keys), ("connect", shown.to_owned()));
+            }
+            let advice = wanted.advice(Reason::UnknownApp);
+            assert!(advice.ends_with("the encoder's field for the stream key."));
+        }
+        let wanted = Wanted::Connect("life");
+        assert_eq!(wanted.shown(true), ("connect", "life".to_owned()));
+        assert!(wanted.advice(Reason::UnknownApp).contains("[aliases]"));
+    }
 }

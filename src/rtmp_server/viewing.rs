@@ -151,11 +151,15 @@ impl Connection {
                 repeated("no-stream", self.peer.ip(), now, || {
                     tracing::info!(
                         stream = %name, peer = %self.peer, code = "no-stream",
-                        "play refused: nobody publishes this stream"
+                        "play refused: nobody publishes this stream{}",
+                        if self.plays_files() { ", and no file in files.folders has its name" } else { "" }
                     );
                 });
                 let files = match self.server.cluster.role() {
-                    "standalone" => String::new(),
+                    "standalone" if self.plays_files() => {
+                        " There is no file of that name either.".to_owned()
+                    }
+                    "standalone" => " Files are off here.".to_owned(),
                     role => format!(" A {role} plays no files; a standalone does."),
                 };
                 let text = format!("Nobody publishes {name}.{files}");

@@ -29,13 +29,13 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0.as_bytes(), MAX_LOG_FIELD, f)
+        escape(self.0.as_bytes(), MAX_LOG_FIELD, is_trap_in_quotes, f)
     }
 }
 
 impl fmt::Debug for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0.as_bytes(), MAX_LOG_FIELD, f)
+        escape(self.0.as_bytes(), MAX_LOG_FIELD, is_trap_in_quotes, f)
     }
 }
 
@@ -45,28 +45,35 @@ pub struct EscapedBytes<'a>(pub &'a [u8]);
 
 impl fmt::Display for EscapedBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0, MAX_LOG_FIELD, f)
+        escape(self.0, MAX_LOG_FIELD, is_trap_in_quotes, f)
     }
 }
 
 impl fmt::Debug for EscapedBytes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0, MAX_LOG_FIELD, f)
+        escape(self.0, MAX_LOG_FIELD, is_trap_in_quotes, f)
     }
 }
 
-/// Like [`Escaped`], for a sentence of the server that may have a peer's words in it.
+/// Like [`Escaped`], for a sentence of the server that may have a peer's words in it. It stands in no quotes
+/// and keeps its own.
 #[derive(Clone, Copy)]
 pub struct Sentence<'a>(pub &'a str);
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escape(self.0.as_bytes(), MAX_SHOWN_SENTENCE, f)
+        escape(self.0.as_bytes(), MAX_SHOWN_SENTENCE, is_trap, f)
     }
 }
 
-/// Writes at most this many bytes, `...` at the end when that was not all.
-fn escape(bytes: &[u8], most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Writes at most this many bytes, `...` at the end when that was not all. `is_trap` are the characters to be
+/// escaped besides controls.
+fn escape(
+    bytes: &[u8],
+    most: usize,
+    is_trap: fn(char) -> bool,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let mut room = most.saturating_sub("...".len());
     let mut put = |piece: &str, f: &mut fmt::Formatter<'_>| -> Result<bool, fmt::Error> {
         match room.checked_sub(piece.len()) {
@@ -106,10 +113,15 @@ fn escape(bytes: &[u8], most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     Ok(())
 }
 
-/// Characters that are no controls but would let text pretend to be something else: quotes, the
-/// escape itself, line separators, and those that turn the direction of what follows.
+/// The same within quotes, which quotes would end.
+const fn is_trap_in_quotes(c: char) -> bool {
+    matches!(c, '"' | '\'') || is_trap(c)
+}
+
+/// Characters that are no controls but would let text pretend to be something else: the escape itself,
+/// line separators, and those that turn the direction of what follows.
 const fn is_trap(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}'
+    matches!(c, '\\' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
@@ -433,6 +445,16 @@ mod tests {
         );
         assert_eq!(EscapedBytes(b"a\xff\xc3z").to_string(), r"a\xff\xc3z");
         assert_eq!(Escaped("Grüße ✓").to_string(), "Grüße ✓");
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_quotes_and_nothing_else() {
+        let text = "the server's \"user\"\n\u{2028}\\";
+        assert_eq!(
+            Sentence(text).to_string(),
+            "the server's \"user\"\\x0a\\xe2\\x80\\xa8\\x5c"
+        );
+        assert_eq!(Escaped("'\"").to_string(), "\\x27\\x22");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use x509_cert::der::Decode;
@@ -119,12 +121,33 @@ impl Certificate {
     /// Its hosts and its last day, for people.
     #[must_use]
     pub fn summary(&self) -> String {
-        let names = if self.names.is_empty() {
+        format!("for {}, until {}", self.hosts(), date(self.not_after))
+    }
+
+    /// Its hosts, for people.
+    #[must_use]
+    pub fn hosts(&self) -> String {
+        if self.names.is_empty() {
             "no name".to_owned()
         } else {
             self.names.join(", ")
+        }
+    }
+
+    /// The names and addresses of its hosts, as they are in it.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether a client that was sent to this host, a name or an address, believes that it is there.
+    #[must_use]
+    pub fn is_for(&self, host: &str) -> bool {
+        let own = self.key.cert.first().map(ParsedCertificate::try_from);
+        let (Some(Ok(own)), Ok(host)) = (own, ServerName::try_from(host)) else {
+            return false;
         };
-        format!("for {names}, until {}", date(self.not_after))
+        verify_server_name(&own, &host).is_ok()
     }
 
     /// When it ends, Unix time in seconds.

@@ -13,6 +13,8 @@ const SERVER: &[u8] = include_bytes!("../../tests/tls/server.pem");
 const SERVER_KEY: &[u8] = include_bytes!("../../tests/tls/server.key");
 const OTHER: &[u8] = include_bytes!("../../tests/tls/other.pem");
 const OTHER_KEY: &[u8] = include_bytes!("../../tests/tls/other.key");
+const WILD: &[u8] = include_bytes!("../../tests/tls/wild.pem");
+const WILD_KEY: &[u8] = include_bytes!("../../tests/tls/wild.key");
 const ENDED: &[u8] = include_bytes!("../../tests/tls/ended.pem");
 const ENDED_KEY: &[u8] = include_bytes!("../../tests/tls/ended.key");
 
@@ -237,4 +239,28 @@ fn a_certificate_tells_its_names_and_its_dates() {
     assert!(warned(UNIX_EPOCH).contains("this machine's clock is wrong"));
     let ended = certificate(ENDED, ENDED_KEY).warning(std::time::SystemTime::now());
     assert!(ended.unwrap().contains("ended at 2026-"));
+}
+
+#[test]
+fn a_certificate_is_for_its_hosts_alone() {
+    let server = certificate(SERVER, SERVER_KEY);
+    assert_eq!(server.hosts(), "localhost, 127.0.0.1");
+    let wild = certificate(WILD, WILD_KEY);
+    for (of, host, fits) in [
+        (&server, "localhost", true),
+        (&server, "LocalHost", true),
+        (&server, "a.localhost", false),
+        (&server, "127.0.0.1", true),
+        (&server, "127.0.0.2", false),
+        (&server, "::1", false),
+        (&server, "a b", false),
+        (&wild, "a.M.example.org", true),
+        (&wild, "192-0-2-1.m.example.org", true),
+        (&wild, "a.b.m.example.org", false),
+        (&wild, "m.example.org", false),
+        (&wild, "203-0-113-5.example.net", true),
+        (&wild, "192.0.2.1", false),
+    ] {
+        assert_eq!(of.is_for(host), fits, "{host}");
+    }
 }

@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crtmpserver::limits::Limits;
-use crtmpserver::rtmp::server::{self, Event, Output, ServerConfig};
+use crtmpserver::rtmp::server::{Event, Output};
 
 use super::*;
 
@@ -41,14 +40,7 @@ impl Target {
 
     /// `None` when the connection is over.
     fn serve(&self, mut socket: TcpStream) -> Option<()> {
-        let config = ServerConfig {
-            limits: Limits::default().into(),
-            chunk_size: 4096,
-            window: 2_500_000,
-            random: [7; 32],
-            client: 1,
-        };
-        let mut machine = server::Server::new(config, Instant::now());
+        let mut machine = server_machine();
         let mut bytes = [0; 4096];
         loop {
             let read = socket.read(&mut bytes).ok().filter(|n| *n > 0)?;

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crtmpserver::amf::Value as Amf;
-use crtmpserver::limits::Limits;
 use crtmpserver::rtmp::adobe;
-use crtmpserver::rtmp::server::{self, ConnectRequest, Event, Output, PublishKind, ServerConfig};
+use crtmpserver::rtmp::server::{self, ConnectRequest, Event, Output, PublishKind};
 use crtmpserver::rtmp::status::code;
 
 use super::*;
@@ -63,14 +62,7 @@ impl Peer {
 
     /// `None` when the connection is over.
     fn serve(&self, mut socket: TcpStream) -> Option<()> {
-        let config = ServerConfig {
-            limits: Limits::default().into(),
-            chunk_size: 4096,
-            window: 2_500_000,
-            random: [7; 32],
-            client: 1,
-        };
-        let mut machine = server::Server::new(config, Instant::now());
+        let mut machine = server_machine();
         let mut bytes = [0; 4096];
         loop {
             let read = socket.read(&mut bytes).ok().filter(|n| *n > 0)?;

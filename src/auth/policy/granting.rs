@@ -63,7 +63,8 @@ impl Rules {
         peer: IpAddr,
         now: Instant,
     ) -> Result<Grant, Refusal> {
-        let found = self.keys.as_ref().and_then(|keys| keys.find(app, name));
+        let keys = self.keys.as_ref();
+        let found = keys.and_then(|keys| keys.find((app, &self.applications), name));
         if let (Some(keys), Some(key)) = (&self.keys, &found) {
             if key.is_good(wall_ms()) {
                 keys.succeeded(peer);
@@ -110,7 +111,8 @@ impl Rules {
             wall_ms: wall_ms(),
         };
         let asked = connect.query == Some(BY_KEY) || !self.has_users();
-        let lets_in = |keys: &Keys| keys.lets_in(app, connect.peer, asked, seen);
+        let lets_in =
+            |keys: &Keys| keys.lets_in((app, &self.applications), connect.peer, asked, seen);
         self.keys.as_ref().is_some_and(lets_in)
     }
 }

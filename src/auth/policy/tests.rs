@@ -268,6 +268,25 @@ fn an_unknown_application_is_named_as_such() {
         (refusal.code, refusal.reason),
         (INVALID_APP, Reason::UnknownApp)
     );
+    // A mirror takes any, but no stream key: it would be shown as a name.
+    let mirror = policy(PolicyConfig {
+        publishers: None,
+        ..standalone(None, Networks::none())
+    });
+    for (app, is) in [
+        ("vod", None),
+        ("live/sk_abcdefgh", Some(Reason::UnknownApp)),
+    ] {
+        let asked = Connect {
+            app,
+            ..connect(FAR)
+        };
+        assert_eq!(
+            reason(mirror.on_connect(&asked, Instant::now())),
+            is,
+            "{app}"
+        );
+    }
 }
 
 #[test]
@@ -336,6 +355,16 @@ fn a_key_publishes_under_its_public_name() {
         Instant::now(),
     );
     assert!(elsewhere.is_err(), "another application");
+    // The file may name the stream by an alias.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("live/", "old/")).unwrap();
+    let p = policy(with_keys(None, &path, false));
+    assert!(granted(&p, "sk_right-key").is_err());
+    let mut config = with_keys(None, &path, false);
+    config.applications.add_alias("old", "live").unwrap();
+    let p = policy(config);
+    assert_eq!(granted(&p, "sk_right-key").as_deref(), Ok("live/event"));
+    assert_eq!(reason(p.on_connect(&encoder(FAR), Instant::now())), None);
     // Where everybody may publish, a key that is none becomes no name.
     let open = policy(standalone(None, Networks::any()));
     assert_eq!(granted(&open, "event").as_deref(), Ok("event"));

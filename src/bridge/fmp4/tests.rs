@@ -88,11 +88,12 @@ struct Pull {
 }
 
 impl Pull {
-    fn new(above: &Server) -> Option<Self> {
+    fn new(above: &Server, now: Instant) -> Option<Self> {
         let tail = Tail::new(above.stream()?, Arc::new(NoWake));
-        let cursor = tail.join(JoinMode::Gop {
+        let long = JoinMode::Gop {
             max: Duration::from_secs(60),
-        });
+        };
+        let cursor = tail.join(long, now);
         Some(Self {
             tail,
             cursor,
@@ -324,7 +325,7 @@ impl World {
             Step::Join(at) => {
                 if self.pulls[at].is_none() {
                     let above = if at == 2 { 1 } else { 0 };
-                    self.pulls[at] = Pull::new(&self.servers[above]);
+                    self.pulls[at] = Pull::new(&self.servers[above], self.now());
                 }
             }
             Step::Carry(most) => self.carry(most),

@@ -2,19 +2,16 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::Control;
 use super::grammar::{self, Cutter, LineError};
-use crate::limits::{ACCEPT_PAUSE, MAX_VERB_CLIENTS, VERB_PATIENCE};
+use crate::control::attend::attend;
+use crate::limits::{MAX_VERB_CLIENTS, VERB_PATIENCE};
 use crate::net::Listener;
-use crate::telemetry::logging::limited;
 
 /// Serves until it is dropped.
 pub async fn serve(listener: Listener, control: Arc<Control>) {
@@ -25,38 +22,24 @@ pub async fn serve(listener: Listener, control: Arc<Control>) {
             return;
         }
     };
-    let places = Arc::new(Semaphore::new(MAX_VERB_CLIENTS));
-    let mut clients = JoinSet::new();
-    loop {
-        let accepted = listener.accept().await;
-        while clients.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    let control = Arc::clone(&control);
-                    clients.spawn(async move {
-                        client(stream, &control).await;
-                        drop(place);
-                    });
-                }
-                Err(_full) => {
-                    let full = Err("too many connections; try again".to_owned());
-                    // There is nobody to tell when it does not go; nothing is waited for.
-                    if let Ok(mut socket) = stream.into_std() {
-                        drop(socket.write_all(grammar::answer(full).as_bytes()));
-                    }
-                }
-            },
-            Err(error) => {
-                limited("control-accept", Instant::now(), || {
-                    tracing::warn!(
-                        code = "control",
-                        "accept on the command line failed, trying again: {error}"
-                    );
-                });
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    let client = |stream| {
+        let control = Arc::clone(&control);
+        async move { client(stream, &control).await }
+    };
+    attend(
+        ("the command line", MAX_VERB_CLIENTS),
+        |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream),
+        refuse,
+        client,
+    )
+    .await;
+}
+
+/// One client too many: there is nobody to tell when it does not go, and nothing is waited for.
+fn refuse(stream: TcpStream) {
+    let full = Err("too many connections; try again".to_owned());
+    if let Ok(mut socket) = stream.into_std() {
+        drop(socket.write_all(grammar::answer(full).as_bytes()));
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::grammar::Line;
 use super::{Control, Done, number, switch};
+use crate::auth::masked;
 use crate::control::model::Stream;
 use crate::control::protocol::{Page, Verb};
 use crate::limits::{MAX_CONTROL_PAGE, MAX_VERB_ROWS};
@@ -121,7 +122,7 @@ impl Control {
         if let Some(name) = self.named(line)? {
             let name = name.to_string();
             let found = listed.inbound.iter().find(|(_, one)| one.name == name);
-            let (id, one) = found.ok_or_else(|| format!("there is no stream {name}"))?;
+            let (id, one) = found.ok_or_else(|| format!("there is no stream {}", masked(&name)))?;
             return Ok(Meant::In(*id, one));
         }
         let wanted: u64 = number(line, "id")?.ok_or("id= or localStreamName= is missing")?;

@@ -89,7 +89,7 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
         Ok(name) => name,
         Err(e) => return refusal(StatusCode::BAD_REQUEST, &format!("No such stream: {e}.")),
     };
-    let Some(live) = web.hls.live(shard, &name) else {
+    let Some(live) = web.hls.live(shard, &(web.meant)(&name)) else {
         return missing(web, &name);
     };
     let via = via(&request.fields);
@@ -105,6 +105,9 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
             let now = Instant::now();
             if let Err(why) = web.cluster.is_over(via, now) {
                 return refuse(web, &why);
+            }
+            if request.method == Method::Head {
+                return media(&live).await; // whoever only looks is no viewer
             }
             let visit = Visit {
                 key: Key::of(request.query.as_deref(), request.peer.ip()),
@@ -324,10 +327,11 @@ fn part(range: &str, length: usize) -> Part {
     }
 }
 
-fn preflight() -> Response<Body> {
+pub(in crate::http) fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     set(&mut response, header::ALLOW, METHODS);
+    set(&mut response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     set(&mut response, header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
     set(&mut response, header::ACCESS_CONTROL_ALLOW_HEADERS, "*");
     set(&mut response, header::ACCESS_CONTROL_MAX_AGE, "86400");

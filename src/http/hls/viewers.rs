@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cluster::address::is_public;
 use crate::cluster::{Cluster, Place, Refused, Via};
-use crate::limits::{HLS_VIEWER_SILENCE, MAX_HLS_VIEWERS};
+use crate::limits::{HLS_VIEWER_SILENCE, MAX_HLS_TOKENS, MAX_HLS_VIEWERS};
 use crate::media::StreamName;
-use crate::net::{Totals, ViewerNow, ViewerState, Watched};
+use crate::net::{Totals, ViewerNow, ViewerState, Watched, owner};
 use crate::relay::{Protocol, Stream, Viewing};
 use crate::system::random;
 use crate::telemetry::metrics::Metrics;
@@ -125,11 +126,14 @@ impl Viewers {
         number: impl FnOnce() -> u64,
     ) -> Result<(), Refused> {
         let Visit {
-            key,
+            mut key,
             peer,
             via,
             now,
         } = visit;
+        if !self.list.contains_key(&key) && self.has_many(peer.ip()) {
+            key = Key::Address(peer.ip().to_canonical());
+        }
         if let Some(viewer) = self.list.get_mut(&key) {
             viewer.seen = now;
             viewer.peer = peer;
@@ -152,6 +156,13 @@ impl Viewers {
             },
         );
         Ok(())
+    }
+
+    /// Whether no more viewers of this address are told apart. Behind a private one is a proxy of the
+    /// operator's, with everybody.
+    fn has_many(&self, ip: IpAddr) -> bool {
+        let of_it = |viewer: &&Viewer| owner(viewer.peer.ip()) == owner(ip);
+        is_public(ip) && self.list.values().filter(of_it).count() >= MAX_HLS_TOKENS
     }
 
     /// Forgets those who have gone. `longest` is how long a segment may be: no player is silent for
@@ -186,6 +197,7 @@ impl Viewers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::{Claim, Hub, HubConfig};
 
     #[test]
     fn a_token_comes_back_as_it_went() {
@@ -207,5 +219,43 @@ mod tests {
         ] {
             assert_eq!(Key::of(query, peer), address, "{query:?}");
         }
+    }
+
+    #[test]
+    fn made_up_tokens_take_few_places() {
+        let now = Instant::now();
+        let hub = Hub::new(HubConfig::default());
+        let name = StreamName::new("live", "x").unwrap();
+        let publisher = hub.publish(&name, Claim::of_a_test(1), now, 0).unwrap();
+        let cluster = Cluster::new("c".repeat(32), false, now);
+        let all = Arc::new(AtomicUsize::new(0));
+        let metrics = Arc::new(Metrics::of(&hub));
+        let mut viewers = Viewers::new(Counters {
+            all: Arc::clone(&all),
+            metrics,
+        });
+        let mut come = |ip: &str, tokens: std::ops::Range<u64>| {
+            for token in tokens {
+                let visit = Visit {
+                    key: Key::Token(token),
+                    peer: SocketAddr::new(ip.parse().unwrap(), 1),
+                    via: Via::Http,
+                    now,
+                };
+                let taken = viewers.saw(visit, publisher.stream(), &cluster, || token);
+                assert!(taken.is_ok());
+            }
+            all.load(Ordering::Relaxed)
+        };
+        let most = MAX_HLS_TOKENS;
+        assert_eq!(come("203.0.113.5", 0..1000), most + 1);
+        // Those who are known stay what they are, and others have their own.
+        assert_eq!(come("203.0.113.5", 0..10), most + 1);
+        assert_eq!(come("203.0.113.6", 1000..1010), most + 11);
+        // One site has a whole /64.
+        assert_eq!(come("2001:db8::1", 2000..2040), most + 51);
+        assert_eq!(come("2001:db8::2", 3000..3040), 2 * most + 12);
+        // Behind a proxy of one's own is everybody.
+        assert_eq!(come("10.0.0.1", 5000..5100), 2 * most + 112);
     }
 }

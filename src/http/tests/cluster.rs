@@ -55,10 +55,35 @@ async fn a_standalone_lists_itself_where_it_was_found() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_may_ask_whether_they_may_ask() {
+    let site = Site::new(Limits::default());
+    for path in ["/cluster.json", "/steering.json", "/live/event.json"] {
+        let ask = |method: &str| {
+            format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        };
+        let answer = site.ask(&ask("OPTIONS")).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{path}: {answer}");
+        for field in [
+            "access-control-allow-origin: *",
+            "access-control-allow-methods: GET",
+            "access-control-allow-headers: *",
+        ] {
+            assert!(answer.contains(field), "{path}: {answer}");
+        }
+        let answer = site.ask(&ask("DELETE")).await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{path}: {answer}");
+        assert!(answer.contains("allow: GET"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_is_configured_is_the_one_that_is_listed() {
     let site = Site::new(Limits::default());
     site.web.cluster.set_standing(standing("tv.example.org"));
-    let list = body(&site.get("/cluster.json").await);
+    let answer = site.get("/cluster.json").await;
+    // The same for all: something in front keeps one for all.
+    assert!(!answer.contains("vary: "), "{answer}");
+    let list = body(&answer);
     assert_eq!(list["hosts"][0]["http"], "http://tv.example.org:8080");
     let mut nobody = standing("");
     nobody.public = false;

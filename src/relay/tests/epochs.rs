@@ -166,9 +166,10 @@ fn a_new_epoch_goes_on_by_the_wall_clock_and_waits_for_its_key_frame() {
     put(&mut publisher, key(0, "k1"), rig.now);
     put(&mut publisher, inter(5_000, "i1"), rig.now);
     let mut tail = rig.tail();
-    let mut early = tail.join(JoinMode::Gop {
+    let long = JoinMode::Gop {
         max: Duration::from_secs(9),
-    });
+    };
+    let mut early = tail.join(long, rig.now);
     assert_eq!(drain(&tail, &mut early).len(), 5);
     let first = stream.epoch().unwrap();
     rig.pass(100);
@@ -183,7 +184,7 @@ fn a_new_epoch_goes_on_by_the_wall_clock_and_waits_for_its_key_frame() {
     }
     put(&mut publisher, audio(1, "a2"), rig.now);
     tail.refresh();
-    let mut late = tail.join(JoinMode::default());
+    let mut late = tail.join(JoinMode::default(), rig.now);
     assert!(
         drain(&tail, &mut late).is_empty(),
         "no key frame of this epoch yet"
@@ -224,7 +225,7 @@ fn whoever_joins_a_new_epoch_gets_nothing_of_the_old_one() {
     drop(publisher);
     let mut tail = rig.tail();
     let mut publisher = rig.publish();
-    let mut before = tail.join(JoinMode::default());
+    let mut before = tail.join(JoinMode::default(), rig.now);
     assert_eq!(
         drain(&tail, &mut before).len(),
         4,
@@ -236,7 +237,7 @@ fn whoever_joins_a_new_epoch_gets_nothing_of_the_old_one() {
         rig.now,
     );
     tail.refresh();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert!(
         drain(&tail, &mut cursor).is_empty(),
         "the old key frame is no place to join"
@@ -299,7 +300,7 @@ fn mirrors_of_one_master_agree_on_dates_whatever_their_timelines() {
     assert_eq!((epoch.id, epoch.ordinal), (77, 13));
     assert_eq!(epoch.wall_ms + 5_000, WALL, "the date of the key frame");
     let tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert_eq!(tail.epoch(&cursor), None);
     assert!(tail.settle(&mut cursor));
     assert_eq!(tail.epoch(&cursor).unwrap().ordinal, 12);
@@ -352,7 +353,7 @@ fn a_pull_that_comes_back_repeats_nothing_and_loses_nothing() {
     };
     let mut publisher = rig.pull(told(0));
     let mut tail = rig.tail();
-    let mut viewer = tail.join(JoinMode::default());
+    let mut viewer = tail.join(JoinMode::default(), rig.now);
     let mut seen = Vec::new();
     for parts in headers(0, "").into_iter().chain(script(0, 16)) {
         publisher.push(parts, rig.now).unwrap();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::MAX_JOIN_GOP;
 
 /// What may happen.
 #[derive(Debug, Clone)]
@@ -88,9 +89,24 @@ struct Viewer {
     times: BTreeMap<u8, u64>,
     /// Its last frame of the log.
     last: Option<usize>,
+    /// What was there when it came is too old for it, up to this place.
+    not_before: usize,
     /// Headers of the prelude it is in, and which jump that belongs to.
     prelude: (u64, Vec<(Slot, String)>),
     jumps: u64,
+}
+
+/// What of the source counts for who joins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Source {
+    /// Its publisher is there, and has pushed.
+    pushes: bool,
+    /// Its epoch has media.
+    media: bool,
+    /// When the newest media of all came.
+    came: Option<Instant>,
+    /// Frames in all.
+    taken: usize,
 }
 
 struct World {
@@ -102,6 +118,9 @@ struct World {
     headers: BTreeMap<Slot, String>,
     epochs: u64,
     video: bool,
+    source: Source,
+    /// As of the last refresh.
+    known: Source,
     wire: u32,
     count: usize,
 }
@@ -125,6 +144,8 @@ impl World {
             headers: BTreeMap::new(),
             epochs: 0,
             video: false,
+            source: Source::default(),
+            known: Source::default(),
             wire: 0,
             count: 0,
         }
@@ -132,6 +153,7 @@ impl World {
 
     fn publish(&mut self, claim: Claim) {
         self.publisher = None;
+        self.source.pushes = false;
         let publisher = self.rig.try_publish(claim).unwrap();
         if self.tail.is_none() {
             self.tail = Some(self.rig.tail());
@@ -171,9 +193,16 @@ impl World {
             self.epochs = epochs;
             self.headers.clear();
             self.video = false;
+            self.source.media = false;
         }
+        self.source.pushes = true;
         self.video |= kind == Kind::Video;
+        if taken && matches!(kind, Kind::Audio | Kind::Video) && !role.is_header() {
+            self.source.media = true;
+            self.source.came = Some(self.rig.now);
+        }
         if taken {
+            self.source.taken += 1;
             self.taken.push(Taken {
                 kind,
                 role,
@@ -210,7 +239,10 @@ impl World {
             Step::Push(what, dt) => self.push(what, dt),
             Step::Jump(by) => self.wire = self.wire.wrapping_add(by),
             Step::Pass(ms) => self.rig.pass(ms),
-            Step::Cut => self.publisher = None,
+            Step::Cut => {
+                self.publisher = None;
+                self.source.pushes = false;
+            }
             Step::Publish { id, wire } => {
                 self.publish(claim(None, id));
                 self.wire = wire;
@@ -231,6 +263,7 @@ impl World {
             Step::Refresh => {
                 if let Some(tail) = &mut self.tail {
                     tail.refresh();
+                    self.known = self.source;
                 }
             }
             Step::Join(gop) => {
@@ -242,8 +275,17 @@ impl World {
                 if let Some(tail) = &self.tail
                     && self.viewers.len() < 4
                 {
+                    let known = self.known;
+                    let old = |came| self.rig.now - came > MAX_JOIN_GOP;
+                    let away = !known.pushes || !known.media;
+                    let not_before = if !gop || away && known.came.is_some_and(old) {
+                        known.taken
+                    } else {
+                        0
+                    };
                     self.viewers.push(Viewer {
-                        cursor: tail.join(mode),
+                        cursor: tail.join(mode, self.rig.now),
+                        not_before,
                         has: BTreeMap::new(),
                         times: BTreeMap::new(),
                         last: None,
@@ -281,6 +323,7 @@ impl Viewer {
             return;
         };
         let model = &taken[pos];
+        assert!(pos >= self.not_before, "old pictures");
         assert_eq!((frame.kind, frame.role), (model.kind, model.role));
         let jumped = self.cursor.jumps() > self.jumps;
         self.jumps = self.cursor.jumps();

@@ -49,7 +49,7 @@ fn every_tail_sees_every_frame() {
             let stream = Arc::clone(publisher.stream());
             let sleeper = Arc::new(Sleeper::default());
             let mut tail = Tail::new(stream, Arc::clone(&sleeper) as Arc<dyn Wake>);
-            let mut cursor = tail.join(JoinMode::default());
+            let mut cursor = tail.join(JoinMode::default(), rig.now);
             thread::spawn(move || {
                 let mut next = 0;
                 loop {

@@ -28,7 +28,7 @@ fn a_viewer_gets_the_headers_then_the_gop_then_what_comes() {
     let rig = Rig::new();
     let mut publisher = running(&rig, 2_500);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert!(cursor.is_waiting());
     assert_eq!(
         drain(&tail, &mut cursor),
@@ -126,7 +126,7 @@ fn many_frames_are_there_for_one_write() {
     let rig = Rig::new();
     let _publisher = running(&rig, 2_500);
     let tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert!(tail.settle(&mut cursor));
     let all: Vec<_> = tail.upcoming(&cursor).map(|f| text(f)).collect();
     assert_eq!(all.len(), 5);
@@ -144,8 +144,8 @@ fn those_who_join_at_one_place_share_the_prelude() {
     let rig = Rig::new();
     let _publisher = running(&rig, 2_500);
     let tail = rig.tail();
-    let mut first = tail.join(JoinMode::default());
-    let mut second = tail.join(JoinMode::default());
+    let mut first = tail.join(JoinMode::default(), rig.now);
+    let mut second = tail.join(JoinMode::default(), rig.now);
     let (Next::Frame(a), Next::Frame(b)) = (tail.current(&mut first), tail.current(&mut second))
     else {
         panic!("nothing to read");
@@ -160,15 +160,16 @@ fn a_gop_at_the_limit_is_sent_and_a_longer_one_waited_for() {
     publisher.push(key(0, "k"), rig.now).unwrap();
     publisher.push(inter(4_000, "i"), rig.now).unwrap();
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert_eq!(drain(&tail, &mut cursor), ["k@0", "i@4000"]);
 
     publisher.push(inter(4_001, "i"), rig.now).unwrap();
     tail.refresh();
-    let mut cursor = tail.join(JoinMode::default());
-    let mut patient = tail.join(JoinMode::Gop {
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    let long = JoinMode::Gop {
         max: Duration::from_secs(60),
-    });
+    };
+    let mut patient = tail.join(long, rig.now);
     assert!(drain(&tail, &mut cursor).is_empty());
     assert!(cursor.is_waiting());
     assert_eq!(drain(&tail, &mut patient).len(), 3);
@@ -185,7 +186,7 @@ fn keyframe_mode_waits_for_the_next() {
     let rig = Rig::new();
     let mut publisher = running(&rig, 2_250);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::Keyframe);
+    let mut cursor = tail.join(JoinMode::Keyframe, rig.now);
     assert!(drain(&tail, &mut cursor).is_empty());
     go_on(&rig, &mut publisher, 2_250, 3_500);
     tail.refresh();
@@ -206,7 +207,7 @@ fn a_stream_without_video_is_joined_at_its_end() {
         publisher.push(audio(time, "a"), rig.now).unwrap();
     }
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert!(
         drain(&tail, &mut cursor).is_empty(),
         "video might still come"
@@ -239,7 +240,7 @@ fn a_slow_viewer_skips_to_the_newest_key_frame_after_the_headers_that_changed() 
     let rig = Rig::new();
     let mut publisher = running(&rig, 1_000);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     drain(&tail, &mut cursor);
     publisher.push(key(1_000, "k"), rig.now).unwrap();
     publisher
@@ -267,7 +268,7 @@ fn within_one_long_gop_nobody_skips() {
     let mut publisher = rig.publish();
     publisher.push(key(0, "k"), rig.now).unwrap();
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     for time in (1_000..9_000).step_by(1_000) {
         publisher.push(inter(time, "i"), rig.now).unwrap();
     }
@@ -290,7 +291,7 @@ fn a_viewer_that_fell_out_of_the_log_goes_on_at_a_key_frame() {
     });
     let mut publisher = running(&rig, 250);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert_eq!(drain(&tail, &mut cursor).len(), 4);
     for time in 1..=4 {
         publisher.push(inter(time, "i"), rig.now).unwrap();
@@ -316,7 +317,7 @@ fn viewers_of_a_stream_that_waits_hear_so_once_each_time() {
     let mut rig = Rig::new();
     let publisher = running(&rig, 500);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     assert_eq!(drain(&tail, &mut cursor).len(), 5);
     rig.tick();
     tail.refresh();
@@ -329,7 +330,7 @@ fn viewers_of_a_stream_that_waits_hear_so_once_each_time() {
         assert!(tail.refresh().flush);
         assert_eq!(drain(&tail, &mut cursor), [format!("{second}000@250")]);
     }
-    let mut late = tail.join(JoinMode::default());
+    let mut late = tail.join(JoinMode::default(), rig.now);
     assert_eq!(
         drain(&tail, &mut late),
         ["M@0", "V@0", "A@0", "k@0", "i@250", "3000@250"],
@@ -341,12 +342,155 @@ fn viewers_of_a_stream_that_waits_hear_so_once_each_time() {
     assert_eq!(drain(&tail, &mut cursor), ["k@3250"]);
 }
 
+/// A stream that waits, its last frame having come so long ago.
+fn paused(rig: &mut Rig, ms: u64) -> Tail {
+    running(rig, 500).cut(rig.now);
+    rig.pass(ms);
+    rig.tail()
+}
+
+#[test]
+fn who_comes_late_in_a_pause_begins_with_what_comes() {
+    for (ms, had) in [(4_000, 5), (4_001, 0), (60_000, 0)] {
+        let mut rig = Rig::new();
+        let mut tail = paused(&mut rig, ms);
+        let mut cursor = tail.join(JoinMode::default(), rig.now);
+        assert_eq!(drain(&tail, &mut cursor).len(), had, "{ms} ms");
+        assert_eq!(cursor.is_waiting(), had == 0);
+        // The encoder is there again, and has sent nothing yet.
+        let mut publisher = rig.try_publish(claim(Some("user"), 2)).unwrap();
+        tail.refresh();
+        let mut other = tail.join(JoinMode::default(), rig.now);
+        assert_eq!(drain(&tail, &mut other).len(), had, "{ms} ms");
+        for parts in headers(0, "2") {
+            publisher.push(parts, rig.now).unwrap();
+        }
+        publisher.push(key(0, "k2"), rig.now).unwrap();
+        tail.refresh();
+        let at = 250 + ms;
+        let expected = match had {
+            // In the order of the encoder for who goes on, of the slots for who joins.
+            0 => ["M2", "V2", "A2", "k2"],
+            _ => ["A2", "V2", "M2", "k2"],
+        };
+        let expected = expected.map(|text| format!("{text}@{at}"));
+        assert_eq!(drain(&tail, &mut cursor), expected, "{ms} ms");
+        assert_eq!(drain(&tail, &mut other), expected, "{ms} ms");
+        assert_eq!(cursor.skipped(), 0);
+    }
+}
+
+#[test]
+fn who_was_there_before_a_pause_gets_all_of_it() {
+    let mut rig = Rig::new();
+    let publisher = running(&rig, 500);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    publisher.cut(rig.now);
+    rig.pass(60_000);
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor).len(), 5, "late, but it was there");
+    let mut publisher = rig.publish();
+    publisher.push(key(0, "k2"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["k2@60250"]);
+    assert_eq!((cursor.skipped(), cursor.jumps()), (0, 1));
+}
+
+#[test]
+fn who_comes_late_in_a_pause_is_told_so_and_shown_nothing_old() {
+    let mut rig = Rig::new();
+    let mut tail = paused(&mut rig, 5_000);
+    rig.tick();
+    tail.refresh();
+    for mode in [JoinMode::default(), JoinMode::Keyframe] {
+        let mut cursor = tail.join(mode, rig.now);
+        assert_eq!(drain(&tail, &mut cursor), ["5000@250"]);
+    }
+}
+
+#[test]
+fn a_publisher_whose_first_pictures_are_dropped_has_begun_nothing() {
+    let mut rig = Rig::new();
+    let mut tail = paused(&mut rig, 5_000);
+    assert!(tail.is_begun(), "the one before was");
+    let mut publisher = rig.publish();
+    tail.refresh();
+    assert!(!tail.is_begun());
+    publisher.push(inter(0, "lost"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(tail.state(), State::Live);
+    assert!(!tail.is_begun());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    assert!(drain(&tail, &mut cursor).is_empty());
+    publisher.push(key(40, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert!(tail.is_begun());
+}
+
+#[test]
+fn sound_alone_is_joined_in_a_pause_when_it_comes_again() {
+    let mut rig = Rig::new();
+    let sound = |publisher: &mut Publisher, mark: &str, now| {
+        let parts = header(Slot::AudioSequence(0), 0, &format!("A{mark}"));
+        publisher.push(parts, now).unwrap();
+        for time in (0..=1_000).step_by(20) {
+            let parts = audio(time, &format!("a{mark}"));
+            publisher.push(parts, now).unwrap();
+        }
+    };
+    let mut publisher = rig.publish();
+    sound(&mut publisher, "1", rig.now);
+    publisher.cut(rig.now);
+    let mut tail = rig.tail();
+    let mut soon = tail.join(JoinMode::default(), rig.now);
+    assert_eq!(drain(&tail, &mut soon), ["A1@1000"]);
+    // As a push does, which wants nothing of the source before.
+    assert!(tail.is_between());
+    let mut push = tail.join(JoinMode::Keyframe, rig.now);
+    assert!(drain(&tail, &mut push).is_empty());
+    rig.pass(5_000);
+    let mut late = tail.join(JoinMode::default(), rig.now);
+    assert!(drain(&tail, &mut late).is_empty());
+    let mut publisher = rig.publish();
+    sound(&mut publisher, "2", rig.now);
+    tail.refresh();
+    assert!(!tail.is_between());
+    assert_eq!(drain(&tail, &mut late), ["A2@7000"]);
+    assert_eq!(drain(&tail, &mut push), ["A2@7000"]);
+    publisher.push(audio(1_020, "a2"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut late), ["a2@7020"]);
+}
+
+#[test]
+fn a_pull_that_resumes_after_a_long_time_shows_nothing_old() {
+    let mut rig = Rig::new();
+    let told = EpochInfo {
+        id: 5,
+        wall_ms: WALL,
+        ..EpochInfo::default()
+    };
+    let mut publisher = rig.pull(told);
+    publisher.push(key(0, "k0"), rig.now).unwrap();
+    publisher.cut(rig.now);
+    rig.pass(9_000);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    assert!(drain(&tail, &mut cursor).is_empty());
+    let mut publisher = rig.pull(EpochInfo { ordinal: 8, ..told });
+    publisher.push(key(8_000, "k8"), rig.now).unwrap();
+    publisher.push(inter(8_900, "i"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut cursor), ["k8@8000", "i@8900"]);
+}
+
 #[test]
 fn a_notice_that_was_not_taken_is_no_frame_that_was() {
     let mut rig = Rig::new();
     let publisher = running(&rig, 250);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
     drain(&tail, &mut cursor);
     publisher.cut(rig.now);
     rig.pass(1_000);
@@ -369,8 +513,8 @@ fn the_end_comes_after_the_last_frame() {
     let rig = Rig::new();
     let mut publisher = running(&rig, 500);
     let mut tail = rig.tail();
-    let mut cursor = tail.join(JoinMode::default());
-    let mut waiting = tail.join(JoinMode::Keyframe);
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    let mut waiting = tail.join(JoinMode::Keyframe, rig.now);
     drain(&tail, &mut cursor);
     publisher.push(inter(500, "last"), rig.now).unwrap();
     publisher.end();

@@ -147,6 +147,17 @@ fn a_pull_over_rtsp_names_an_address() {
 }
 
 #[test]
+fn a_bad_address_is_told_with_how_one_is_written() {
+    for bad in ["", "http://h/x", "rtmp://h:70000/x", "rtmp://h o/x"] {
+        let told = pull(wish("live/a", bad)).unwrap_err().message;
+        assert!(told.contains("rtmp://HOST/APPLICATION/STREAM"), "{told}");
+        let told = push(wish("live/a", bad)).unwrap_err().message;
+        assert!(told.contains("\"rtmp://HOST/APPLICATION\""), "{told}");
+        assert!(!told.contains(", rtsp://"), "{told}");
+    }
+}
+
+#[test]
 fn what_is_wrong_names_its_key() {
     let (base, tls) = (
         wish("live/a", "rtmp://h/app/x"),

@@ -118,6 +118,11 @@ pub(super) struct Through<'a> {
 }
 
 impl Connection {
+    /// Whether there are folders with files.
+    pub(in crate::rtmp_server) fn plays_files(&self) -> bool {
+        self.library().is_some()
+    }
+
     /// Puts a file behind those that a message stream plays; false when it plays none.
     pub(in super::super) fn queue_file(
         &mut self,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use self::list::{Coming, Item, List, Through};
 use super::connection::Connection;
-use crate::cluster::{Place, Via};
+use crate::cluster::Place;
 use crate::index::{Due, Feed, Wanted};
 use crate::limits::{FILE_PATIENCE, MAX_FILE_PLAYS, MAX_LENGTH_CALLS};
 use crate::media::StreamName;
@@ -413,7 +413,7 @@ impl Connection {
         match self
             .server
             .cluster
-            .admit(opened.kbit_per_second(), Via::Rtmp)
+            .admit(opened.kbit_per_second(), self.via)
         {
             Ok(place) => {
                 let listed = self.registered.plays_file(stream, opened.name.as_str());

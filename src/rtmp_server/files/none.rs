@@ -17,6 +17,10 @@ impl Files {
 }
 
 impl Connection {
+    pub(super) const fn plays_files(&self) -> bool {
+        false
+    }
+
     pub(super) const fn may_be_file(&self, _: &str, _: f64) -> bool {
         false
     }
