@@ -9,6 +9,23 @@ use crate::control::protocol::{Refusal, Request};
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How old what was seen last may be when the server ends, ms: a look, and the time it takes.
+const LOOKED_MS: u64 = 1000;
+
+/// What became of a drain whose server ended: whoever was there when its time was over was ended.
+const fn gone(last: Drain, at_ms: u64) -> Drain {
+    let left = if at_ms >= last.deadline_ms {
+        last.viewers
+    } else {
+        0
+    };
+    Drain {
+        viewers: 0,
+        ended: last.ended.saturating_add(left),
+        ..last
+    }
+}
+
 /// Asks for it, and waits if that is wanted. The answer tells the drain as it is then.
 pub(super) fn ask(
     asking: &AskingArgs,
@@ -47,10 +64,8 @@ pub(super) fn ask(
             }
             // It ended, as it should.
             Err(Failure::Unreachable(_)) if exit => {
-                let gone = last.drain.map(|drain| Drain {
-                    viewers: 0,
-                    ..drain
-                });
+                let at = last.at_ms.saturating_add(LOOKED_MS);
+                let gone = last.drain.map(|drain| gone(drain, at));
                 return Ok(Answer {
                     drain: gone,
                     ..last
@@ -58,5 +73,27 @@ pub(super) fn ask(
             }
             Err(failure) => return Err(failure),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tables;
+
+    #[test]
+    fn who_had_not_moved_in_time_is_told() {
+        let last = Drain {
+            deadline_ms: 60_000,
+            viewers: 3,
+            exit: true,
+            ..Drain::default()
+        };
+        let told = |at| tables::drain(Some(&gone(last, at)), at).concat();
+        assert_eq!(
+            told(60_200),
+            "drained: nobody watches here, 3 viewers had not moved in time and got no more; then it ends"
+        );
+        assert_eq!(told(20_000), "drained: nobody watches here; then it ends");
     }
 }

@@ -133,7 +133,14 @@ pub(super) fn drain(drain: Option<&Drain>, now: u64) -> Vec<String> {
     let viewers = usize::try_from(drain.viewers).unwrap_or(usize::MAX);
     let end = if drain.exit { "; then it ends" } else { "" };
     vec![if viewers == 0 {
-        format!("drained: nobody watches here{end}")
+        let ended = match drain.ended {
+            0 => String::new(),
+            ended => format!(
+                ", {} had not moved in time and got no more",
+                count(usize::try_from(ended).unwrap_or(usize::MAX), "viewer")
+            ),
+        };
+        format!("drained: nobody watches here{ended}{end}")
     } else {
         format!(
             "new viewers go elsewhere, {} have {left} to move{end}",

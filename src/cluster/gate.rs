@@ -78,6 +78,8 @@ struct State {
     /// What went out in the last second, kbit/s.
     sent: u32,
     drain: Option<Drain>,
+    /// How many viewers that drain's deadline ended.
+    ended: u32,
     /// The server that this one pulls from is about to go.
     source_goes: bool,
     /// It was full, and has not become much emptier since.
@@ -167,6 +169,9 @@ impl Gate {
     /// Takes nobody any more. A deadline that is set anew counts.
     pub fn drain(&self, deadline: Instant, exit: bool, now: Instant) {
         let mut state = self.lock();
+        if state.drain.is_none() {
+            state.ended = 0;
+        }
         let since = state.drain.map_or(now, |drain| drain.since);
         state.drain = Some(Drain {
             since,
@@ -184,6 +189,18 @@ impl Gate {
     #[must_use]
     pub fn draining(&self) -> Option<Drain> {
         self.lock().drain
+    }
+
+    /// The deadline ended so many viewers.
+    pub fn note_ended(&self, viewers: u32) {
+        let mut state = self.lock();
+        state.ended = state.ended.saturating_add(viewers);
+    }
+
+    /// How many viewers the deadline of the drain ended.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.lock().ended
     }
 
     /// Whether the server that this one pulls from is about to go: then it is no place to come to, but
@@ -367,8 +384,14 @@ mod tests {
             (0, HostState::Draining)
         );
         assert_eq!(gate.viewers(), 1, "who is there stays");
+        gate.note_ended(1);
+        gate.drain(now, true, now);
+        assert_eq!(gate.ended(), 1, "it is the same drain");
         assert!(gate.undrain() && !gate.undrain());
         assert!(gate.admit(0).is_ok());
+        gate.drain(now, false, now);
+        assert_eq!(gate.ended(), 0, "it is another drain");
+        gate.undrain();
         // While its source is drained it is none to come to, but turns nobody away.
         assert!(gate.set_source_goes(true) && !gate.set_source_goes(true));
         assert_eq!(gate.load().state, HostState::Draining);

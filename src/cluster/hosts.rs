@@ -319,6 +319,17 @@ impl Cluster {
         self.gate.draining()
     }
 
+    /// See [`Gate::note_ended`].
+    pub fn note_ended(&self, viewers: u32) {
+        self.gate.note_ended(viewers);
+    }
+
+    /// See [`Gate::ended`].
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.gate.ended()
+    }
+
     /// Whether the server that this one pulls from is drained.
     #[must_use]
     pub fn source_goes(&self) -> bool {

@@ -17,6 +17,7 @@ impl Control {
             since_ms: clock.date(drain.since),
             deadline_ms: clock.wall.saturating_add(left),
             viewers: self.cluster.load().viewers,
+            ended: self.cluster.ended(),
             exit: drain.exit,
         })
     }

@@ -228,6 +228,8 @@ pub struct Drain {
     pub deadline_ms: u64,
     /// How many there are.
     pub viewers: u32,
+    /// How many have been ended then.
+    pub ended: u32,
     /// Whether the server ends behind it.
     pub exit: bool,
 }

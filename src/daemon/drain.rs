@@ -154,6 +154,9 @@ impl Care {
 
     async fn end(&self, drain: Drain, viewers: usize) {
         if viewers > 0 {
+            // Told before they go: whoever sees nobody left sees why.
+            let counted = u32::try_from(viewers).unwrap_or(u32::MAX);
+            self.parts.cluster.note_ended(counted);
             let ended = self.tell(Wish::Leave).await;
             tracing::warn!(
                 code = "drained",
