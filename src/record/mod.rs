@@ -123,6 +123,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What may wait for a disk, on a thread of its own.
+fn aside(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("record-look".to_owned());
+    if let Err(error) = thread.spawn(work) {
+        tracing::warn!(%error, code = "recording-mended", "nothing is mended, nor looked at: there is no thread");
+    }
+}
+
 impl Recorder {
     /// Of the streams of a hub. Nothing is recorded before [`Recorder::run`].
     #[must_use]
@@ -157,18 +165,21 @@ impl Recorder {
     /// Another configuration, for what is recorded too: a file that is no longer right ends, and the next
     /// one begins, with the next key frame.
     pub fn set_config(&self, config: RecordConfig) {
-        *lock(&self.config) = Arc::new(config);
+        let config = Arc::new(config);
+        let before = std::mem::replace(&mut *lock(&self.config), Arc::clone(&config));
+        if before != config {
+            aside(move || config.look_at_folder());
+        }
         self.changed.notify_one();
     }
 
     /// Mends what a crash left, and records what the rule says, for ever.
     pub async fn run(self: Arc<Self>) {
-        let folder = self.config().folder.clone();
-        let mend = move || unfinished::mend_all(&folder);
-        let mender = std::thread::Builder::new().name("record-mend".to_owned());
-        if let Err(error) = mender.spawn(mend) {
-            tracing::warn!(%error, code = "recording-mended", "nothing is mended: there is no thread");
-        }
+        let config = self.config();
+        aside(move || {
+            config.look_at_folder();
+            unfinished::mend_all(&config.folder);
+        });
         let _watch = self.hub.watch(Arc::clone(&self.changed) as Arc<dyn Wake>);
         loop {
             self.look();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::{NamePattern, StreamPattern};
+use super::trouble::Trouble;
 use crate::bridge::recording::Format;
 use crate::limits::RECORDING_FREE;
 use crate::media::StreamName;
+use crate::system::Folder;
 
 /// What the configuration says of recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,25 @@ impl RecordConfig {
     #[must_use]
     pub fn is_used(&self) -> bool {
         self.publishers || !self.streams.is_empty()
+    }
+
+    /// What stands in the way of every file, where any is wanted: better told now than when the event begins.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        if !self.is_used() {
+            return None;
+        }
+        let may = Folder::open(&self.folder).and_then(|folder| folder.may_make());
+        may.err().map(|error| Trouble::at(&self.folder, error))
+    }
+
+    /// Tells the operator of it.
+    pub(super) fn look_at_folder(&self) {
+        if let Some(trouble) = self.trouble() {
+            tracing::warn!(
+                code = trouble.code(),
+                "nothing can be recorded until this is mended: {trouble}"
+            );
+        }
     }
 
     /// What the rule wants of a stream.

@@ -409,6 +409,30 @@ fn a_folder_that_is_not_there_is_told_and_the_stream_goes_on() {
 }
 
 #[test]
+fn a_folder_that_takes_no_file_is_told_before_there_is_one() {
+    let of = |folder: &Path, publishers| {
+        let mut config = RecordConfig::nothing(folder.to_owned());
+        config.publishers = publishers;
+        config
+            .trouble()
+            .map(|trouble| (trouble.code(), trouble.to_string()))
+    };
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(of(dir.path(), true), None);
+    let gone = dir.path().join("gone");
+    assert_eq!(of(&gone, false), None, "nobody wants any");
+    let (code, told) = of(&gone, true).unwrap();
+    assert_eq!(code, "recording-folder-missing");
+    assert!(
+        told.contains("gone: ") && told.contains("record.folder"),
+        "{told}"
+    );
+    // Whoever runs this: nobody makes files there.
+    let (code, told) = of(Path::new("/proc/self"), true).unwrap();
+    assert_eq!(code, "recording-denied", "{told}");
+}
+
+#[test]
 fn the_floor_of_free_space_is_kept() {
     let world = World::new(|config| {
         config.publishers = true;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, linkat, unlinkat};
 
 /// A folder in which files are made.
 #[derive(Debug)]
@@ -33,6 +33,15 @@ impl Folder {
     /// It is not there, or no folder, or not for this process.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, FOLDER, Mode::empty())?))
+    }
+
+    /// Whether this process may make files here; none is made for it.
+    ///
+    /// # Errors
+    /// It may not, or the file system takes none.
+    pub fn may_make(&self) -> io::Result<()> {
+        let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+        Ok(faccessat(&self.0, ".", wanted, AtFlags::AT_EACCESS)?)
     }
 
     /// The folder of `path` within this one, which is made where it is missing, and the file's own name.
