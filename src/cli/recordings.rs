@@ -20,7 +20,7 @@ pub(super) struct RecordArgs {
     /// flv or mp4; without it as the configuration says (record.format)
     #[arg(long)]
     format: Option<String>,
-    /// What files are called, such as {stream}-{date}-{time} (record.name)
+    /// What the file is called: a name, or a pattern such as {stream}-{date}-{time} (record.name)
     #[arg(long)]
     name: Option<String>,
     /// A new file after so long, such as 1h (record.length)

@@ -1,15 +1,27 @@
 //! A good configuration in a few lines, for `crtmpserver check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{ControlAt, Loaded, Role, Span};
+use crate::record::RecordConfig;
+use crate::remote::Direction;
 
 impl Loaded {
     /// The lines of the summary that the table at start does not show: the master, who may publish,
-    /// who may play, how long streams wait.
+    /// who may play, how long streams wait, what is recorded, pulled and pushed.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let shown = ["role", "rtmp", "http", "rtmps", "https", "applications"];
+        let shown = [
+            "role",
+            "rtmp",
+            "http",
+            "rtmps",
+            "https",
+            "applications",
+            "liveflv",
+            "ts",
+            "rtsp",
+        ];
         self.summary()
             .into_iter()
             .filter(|(name, _)| !shown.contains(name))
@@ -17,7 +29,8 @@ impl Loaded {
             .collect()
     }
 
-    /// Lines of a name and what it comes to: role, listeners, who may publish, who may play.
+    /// Lines of a name and what it comes to: role, listeners, who may publish, who may play, where files
+    /// are, what is recorded, pulled and pushed.
     #[must_use]
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let s = &self.settings;
@@ -62,6 +75,7 @@ impl Loaded {
         }
         let applications: Vec<&str> = s.applications.names().map(|n| &**n).collect();
         lines.push(("applications", applications.join(", ")));
+        lines.extend(s.ways.iter().map(|way| (way.kind.name(), way.to_string())));
         lines.push(("publish", self.publishers()));
         lines.push(("play", self.players()));
         let grace = s.relay.grace.map_or_else(
@@ -69,6 +83,19 @@ impl Loaded {
             |d| format!("{} for their source", Span(d)),
         );
         lines.push(("streams wait", grace));
+        if !s.files.folders.is_empty() {
+            lines.push(("files", folders(&s.files.folders)));
+        }
+        if s.record.is_used() {
+            lines.push(("recordings", recordings(&s.record)));
+        }
+        for spec in &s.remotes {
+            let name = match spec.direction {
+                Direction::Pull => "pull",
+                Direction::Push => "push",
+            };
+            lines.push((name, spec.to_string()));
+        }
         lines
     }
 
@@ -107,4 +134,25 @@ impl Loaded {
             _ => networks.to_string(),
         }
     }
+}
+
+/// A folder, and that it is missing.
+fn folder(path: &Path) -> String {
+    let gone = if path.is_dir() { "" } else { " (is not there)" };
+    format!("{}{gone}", path.display())
+}
+
+fn folders(all: &[PathBuf]) -> String {
+    let all: Vec<String> = all.iter().map(|path| folder(path)).collect();
+    all.join(", ")
+}
+
+/// What is recorded without an operator's word, and where.
+fn recordings(record: &RecordConfig) -> String {
+    let mut what: Vec<String> = record.streams.iter().map(ToString::to_string).collect();
+    if record.publishers {
+        what.push("what publishers ask for".to_owned());
+    }
+    let (what, format) = (what.join(", "), record.format.as_str());
+    format!("{what}; as {format} in {}", folder(&record.folder))
 }

@@ -6,7 +6,7 @@ use super::facts::{Control, no_stream};
 use super::model::{Answer, Recording};
 use super::protocol::{RecordAs, Refusal};
 use crate::media::StreamName;
-use crate::record::{RecordingNow, State, Wish};
+use crate::record::{NamePattern, RecordingNow, State, Wish};
 
 impl Control {
     pub(super) fn recordings(&self, answer: Answer) -> Answer {
@@ -51,7 +51,11 @@ impl Control {
 
 fn wish(wanted: &RecordAs) -> Result<Wish, String> {
     let format = wanted.format.as_deref().map(str::parse).transpose()?;
-    let name = wanted.name.as_deref().map(str::parse).transpose()?;
+    let name = wanted
+        .name
+        .as_deref()
+        .map(NamePattern::of_one)
+        .transpose()?;
     if wanted.length_ms.is_some_and(|ms| ms < 10_000) {
         return Err("a file is at least 10 s long".to_owned());
     }

@@ -93,6 +93,22 @@ impl FromStr for NamePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let pattern = Self::of_one(text)?;
+        if !pattern.0.contains(&Piece::Stream) {
+            return Err(format!(
+                "{text:?} lacks {{stream}}; write it as \"{{app}}/{{stream}}-{{date}}-{{time}}\""
+            ));
+        }
+        Ok(pattern)
+    }
+}
+
+impl NamePattern {
+    /// A pattern for the recording of one stream, which it need not name.
+    ///
+    /// # Errors
+    /// It has other places than there are, leads out of the folder, or ends with an extension.
+    pub fn of_one(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("{text:?} {why}");
         if text.len() > MAX_RECORDING_NAME {
             return Err(wrong("is too long"));
@@ -122,11 +138,6 @@ impl FromStr for NamePattern {
             rest = behind;
         }
         let pattern = Self(pieces);
-        if !pattern.0.contains(&Piece::Stream) {
-            return Err(wrong(
-                "lacks {stream}; write it as \"{app}/{stream}-{date}-{time}\"",
-            ));
-        }
         let example = StreamName::new("a", "a").map_err(|e| e.to_string())?;
         let good = |part: &str| {
             let plain = |c: char| c.is_control() || "\\{}".contains(c);
@@ -270,6 +281,8 @@ mod tests {
             " {stream}",
         ] {
             assert!(bad.parse::<NamePattern>().is_err(), "{bad:?}");
+            // Where one stream is meant, it need not be named; all else holds.
+            assert_eq!(NamePattern::of_one(bad).is_ok(), bad == "fixed", "{bad:?}");
         }
         let long = format!("{{stream}}{}", "x".repeat(MAX_RECORDING_NAME));
         assert!(long.parse::<NamePattern>().is_err());

@@ -48,3 +48,38 @@ fn keys_close_publishing_without_a_login() {
             .contains("crtmpserver key add")
     );
 }
+
+#[test]
+fn a_summary_says_what_comes_in_what_is_kept_and_where_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display();
+    let loaded = from_text(&format!(
+        "[[listen.rtsp]]\naddress = \"127.0.0.1:1554\"\nnetworks = [\"loopback\"]\n\
+         [files]\nfolders = [\"{folder}\", \"{folder}/gone\"]\n\
+         [record]\nstreams = [\"live/*\"]\npublishers = true\nfolder = \"{folder}\"\n\
+         [[pull]]\nstream = \"live/copy\"\nuri = \"rtmp://source.example/live/event\"\n\
+         [[push]]\nstream = \"live/event\"\nuri = \"rtmp://target.example/live\"\ntarget = \"a-secret-key\"\n"
+    ))
+    .unwrap();
+    let lines: Vec<String> = loaded
+        .summary()
+        .into_iter()
+        .map(|(name, what)| format!("{name}: {what}"))
+        .collect();
+    let has = |line: &str| {
+        assert!(
+            lines.iter().any(|l| l.starts_with(line)),
+            "{line} in {lines:#?}"
+        );
+    };
+    has("rtsp: 127.0.0.1:1554 to live from loopback");
+    has(&format!("files: {folder}, {folder}/gone (is not there)"));
+    has(&format!(
+        "recordings: live/*, what publishers ask for; as flv in {folder}"
+    ));
+    has("pull: live/copy <- rtmp://source.example");
+    has("push: live/event -> rtmp://target.example");
+    assert!(!lines.concat().contains("a-secret-key"));
+    // The ways in stand in the table that the server writes when it starts.
+    assert!(loaded.notes().iter().all(|note| !note.starts_with("rtsp")));
+}
