@@ -220,7 +220,8 @@ pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub const HTTP_LIFETIME: Duration = Duration::from_secs(600);
 /// An answer that is on its way when that time is over: so much longer, and it is the last one.
 pub const HTTP_LAST_ANSWER: Duration = Duration::from_secs(60);
-/// The last bytes of an answer, and the peer's close behind them.
+/// The last bytes of an answer, and the peer's close behind them; the rest of one that is on its way when
+/// the server stops.
 pub const HTTP_FAREWELL: Duration = Duration::from_secs(2);
 /// A viewer's socket that takes nothing for so long when the server stops is closed: who waits for the
 /// next start does not wait for one that is stuck.

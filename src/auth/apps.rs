@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::media::{StreamName, check_name};
 
-/// Paths of the server's own; no application may have such a name.
-const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
+/// First segments of the server's own paths over HTTP; no application may have such a name.
+pub const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
 
 /// The one application that there is when nobody says otherwise.
 const LIVE: &str = "live";

@@ -29,7 +29,7 @@ mod stream_keys;
 #[cfg(feature = "publish")]
 mod users;
 
-pub use apps::Applications;
+pub use apps::{Applications, RESERVED};
 pub use files::{FileError, PrivateFile, give_to_server, read_private};
 #[cfg(feature = "publish")]
 pub use keys::{Grant, HeldKey, KeyGrant};

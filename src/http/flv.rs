@@ -20,7 +20,7 @@ use crate::telemetry::metrics::Protocol;
 use crate::transport::Socket;
 
 /// A page of any origin may play: there are no cookies here that could be misused.
-const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
+pub(super) const ANY_ORIGIN: (&str, &str) = ("Access-Control-Allow-Origin", "*");
 /// After this long a stream has shown whether it has audio and video.
 const SETTLED: Duration = Duration::from_secs(3);
 

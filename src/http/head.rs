@@ -1,12 +1,10 @@
 //! The head of an HTTP/1 request, as far as the shard needs it to route the connection.
 
 use super::via::via_of;
+use crate::auth::RESERVED;
 use crate::cluster::Via;
 use crate::limits::{MAX_HTTP_HEAD, MAX_HTTP_HEADERS};
 use crate::media::{NameError, StreamName};
-
-/// First segments of paths that belong to the server, never to an application.
-pub(super) const RESERVED: [&str; 6] = ["watch", "api", "metrics", "healthz", "player", "files"];
 
 /// What may be done with a stream.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";

@@ -159,7 +159,7 @@ impl Connection {
         if !(self.web.access)(self.peer.ip()) {
             let answer = flv::plain(
                 403,
-                &[],
+                &[flv::ANY_ORIGIN],
                 "This server answers the networks that its operator listed, and no others.\n",
                 head.method,
             );

@@ -1,6 +1,6 @@
 //! Everything that is not a stream, on hyper and axum.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -33,7 +33,8 @@ use super::via::via;
 use super::{Connection, Web, assets, state};
 use crate::cluster::Via;
 use crate::limits::{
-    HTTP_KEEP_ALIVE, HTTP_LAST_ANSWER, HTTP_LIFETIME, MAX_HTTP_HEAD, MAX_HTTP_HEADERS,
+    HTTP_FAREWELL, HTTP_KEEP_ALIVE, HTTP_LAST_ANSWER, HTTP_LIFETIME, MAX_HTTP_HEAD,
+    MAX_HTTP_HEADERS,
 };
 use crate::media::StreamName;
 use crate::net::Shard;
@@ -56,6 +57,7 @@ type Wanted = Rc<RefCell<Option<flv::Wanted>>>;
 pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) -> After {
     let metrics = Arc::clone(&connection.web.metrics);
     let wanted = Wanted::default();
+    let thinking = Rc::default();
     let life = Life::new(Instant::now());
     let router = router(&connection.web)
         .layer(Extension(Local(connection.local)))
@@ -67,6 +69,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) 
         peer: connection.peer,
         secure: connection.secure,
         life: life.clone(),
+        thinking: Rc::clone(&thinking),
         wanted: Rc::clone(&wanted),
     };
     let mut hyper = http1::Builder::new()
@@ -75,27 +78,33 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) 
         .max_buf_size(MAX_HTTP_HEAD)
         .max_headers(MAX_HTTP_HEADERS)
         .serve_connection(TokioIo::new(Prefixed::new(read, socket, metrics)), service);
-    let stopping = connection.shard.stopping();
-    let served = async {
-        let mut is_last = false;
-        loop {
-            let until = life.until();
-            let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
-            match timeout_at(until.into(), serving).await {
-                Err(_) if life.until() > until => {} // a file is on its way
-                // What is on its way comes to its end; who reads playlist after playlist is told.
-                Err(_) if !is_last => {
-                    is_last = true;
+    let mut stopping = std::pin::pin!(connection.shard.stopping());
+    let mut is_last = false;
+    let served = loop {
+        let until = life.until();
+        let serving = poll_fn(|cx| hyper.poll_without_shutdown(cx));
+        let served = tokio::select! {
+            served = timeout_at(until.into(), serving) => served,
+            () = &mut stopping => {
+                // An answer that is on its way comes to its end, but nobody waits for one that is not.
+                if !thinking.get() {
                     Pin::new(&mut hyper).graceful_shutdown();
-                    life.end_within(HTTP_LAST_ANSWER);
+                    let rest = poll_fn(|cx| hyper.poll_without_shutdown(cx));
+                    let _ = timeout_at(farewell(&connection.shard).into(), rest).await;
                 }
-                served => return served,
+                return After::Closed("stopping");
             }
+        };
+        match served {
+            Err(_) if life.until() > until => {} // a file is on its way
+            // What is on its way comes to its end; who reads playlist after playlist is told.
+            Err(_) if !is_last => {
+                is_last = true;
+                Pin::new(&mut hyper).graceful_shutdown();
+                life.end_within(HTTP_LAST_ANSWER);
+            }
+            served => break served,
         }
-    };
-    let served = tokio::select! {
-        served = served => served,
-        () = stopping => return After::Closed("stopping"),
     };
     let wanted = wanted.borrow_mut().take();
     match (wanted, served) {
@@ -149,6 +158,13 @@ impl Life {
     }
 }
 
+/// Until when an answer may go on when the server stops.
+fn farewell(shard: &Shard) -> Instant {
+    let now = Instant::now();
+    let end = now.checked_add(HTTP_FAREWELL).unwrap_or(now);
+    end.min(shard.due_until())
+}
+
 fn later(now: Instant) -> Instant {
     now.checked_add(HTTP_LIFETIME).unwrap_or(now)
 }
@@ -170,6 +186,8 @@ struct Pages {
     peer: SocketAddr,
     secure: bool,
     life: Life,
+    /// Whether a request is there that has no answer yet.
+    thinking: Rc<Cell<bool>>,
     wanted: Wanted,
 }
 
@@ -193,6 +211,8 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             return Box::pin(async { Err(HandBack) });
         }
         let is_last = self.life.is_nearly_over();
+        let thinking = Rc::clone(&self.thinking);
+        thinking.set(true);
         if let Some(asked) = hls::asked(request.uri().path()) {
             let (head, _) = request.into_parts();
             let rest = hls::Request {
@@ -204,7 +224,9 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             let answer = hls::answer(Arc::clone(&self.web), Rc::clone(&self.shard), asked, rest);
             return Box::pin(async move {
                 yield_now().await;
-                Ok(ending(is_last, answer.await))
+                let answer = answer.await;
+                thinking.set(false);
+                Ok(ending(is_last, answer))
             });
         }
         let mut router = self.router.clone();
@@ -213,6 +235,7 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             // everybody else's sockets get their turn between two of them.
             yield_now().await;
             let answer: Result<_, Infallible> = router.call(request.map(Body::new)).await;
+            thinking.set(false);
             match answer {
                 Ok(mut answer) => {
                     secure(answer.headers_mut());
@@ -417,5 +440,7 @@ async fn other(State(web): State<Arc<Web>>, request: Request<Body>) -> Response<
 
 pub(super) async fn not_found() -> impl IntoResponse {
     let page = page::message("Not found", "There is nothing at this address.");
-    (StatusCode::NOT_FOUND, Html(page))
+    // A page of another origin may read that it is not there, instead of knowing of an error and no more.
+    let fields = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (StatusCode::NOT_FOUND, fields, Html(page))
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::head::RESERVED;
 use super::{Missing, Web};
+use crate::auth::RESERVED;
 use crate::bridge;
 use crate::media::{NameError, StreamName};
 use crate::relay::{State, millis};

@@ -1,6 +1,7 @@
 //! HTTP end to end: a listener, real clients, and frames that the test pushes.
 
 mod cluster;
+mod ending;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,6 +140,16 @@ impl Site {
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         client
     }
+}
+
+/// A closing is counted once the last bytes are gone, which the client may see before.
+async fn closed(traffic: &crate::telemetry::metrics::Traffic, reason: &'static str) {
+    let start = Instant::now();
+    while traffic.closes(reason) == 0 {
+        assert!(start.elapsed() < PATIENCE, "{reason} is not counted");
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(traffic.closes(reason), 1);
 }
 
 async fn read_head(client: &mut TcpStream) -> String {
@@ -439,57 +450,20 @@ async fn others_are_forbidden_everything() {
     for path in ["/", "/live/x.flv", "/healthz", "/metrics"] {
         let answer = site.get(path).await;
         assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+        assert!(
+            answer.contains("Access-Control-Allow-Origin: *\r\n"),
+            "{answer}"
+        );
     }
-}
-
-#[tokio::test]
-async fn a_head_has_one_deadline_however_it_drips() {
-    let site = Site::new(Limits::default());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let (mut client, (socket, peer)) = (client.unwrap(), accepted.unwrap());
-    let socket = socket.into_std().unwrap();
-    let admitted = site.door.admission.admit(peer.ip()).unwrap();
-    let web = Arc::clone(&site.web);
-    site.door
-        .shards
-        .spawn(0, move |shard| {
-            let socket = TcpStream::from_std(socket).unwrap().into();
-            let at = Instant::now() - HTTP_HEAD_TIMEOUT + Duration::from_millis(200);
-            let local = address;
-            connection(
-                shard,
-                Incoming {
-                    socket,
-                    peer,
-                    local,
-                    at,
-                    admitted,
-                },
-                web,
-            )
-        })
-        .await
-        .unwrap();
-    let dripping = async {
-        while client.write_all(b"G").await.is_ok() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, dripping).await.unwrap();
-    let http = site.web.metrics.traffic(Protocol::Http);
-    closed(http, "head-timeout").await;
-}
-
-/// A closing is counted once the last bytes are gone, which the client may see before.
-async fn closed(traffic: &crate::telemetry::metrics::Traffic, reason: &'static str) {
-    let start = Instant::now();
-    while traffic.closes(reason) == 0 {
-        assert!(start.elapsed() < PATIENCE, "{reason} is not counted");
-        sleep(Duration::from_millis(2)).await;
+    site.open.store(true, Ordering::Relaxed);
+    for path in ["/player/none.js", "/live/x/media-0-x.m4s"] {
+        let answer = site.get(path).await.to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+        assert!(
+            answer.contains("access-control-allow-origin: *\r\n"),
+            "{answer}"
+        );
     }
-    assert_eq!(traffic.closes(reason), 1);
 }
 
 #[tokio::test]

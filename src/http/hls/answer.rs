@@ -11,10 +11,11 @@ use bytes::Bytes;
 
 use super::viewers::{Key, Visit};
 use super::{Live, State};
+use crate::auth::RESERVED;
 use crate::bridge::NoSegment;
 use crate::cluster::Refused;
 use crate::hls::{self, CONTENT_TYPE, File, Name, Pathway, Segment, file};
-use crate::http::head::{METHODS, Method, RESERVED};
+use crate::http::head::{METHODS, Method};
 use crate::http::refused::{RETRY_AFTER, SIBLING, refused};
 use crate::http::via::via;
 use crate::http::{Missing, Web};
