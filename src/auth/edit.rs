@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::FileError;
 use super::files::{give_to_server, read_private};
+use crate::system::how_to_make;
 
 /// Reads, changes, checks and replaces the file, alone: others wait. `change` gets the text, nothing
 /// when there is no file, and gives the lines that there are to be; `check` says what is wrong with them.
@@ -18,7 +19,10 @@ pub(super) fn update<T>(
     change: impl FnOnce(&str) -> Result<(Vec<String>, T), String>,
     check: impl FnOnce(&str) -> Result<(), String>,
 ) -> Result<T, FileError> {
-    let fail = |e: io::Error| FileError::new(path, format!("cannot be written: {e}"));
+    let fail = |e: io::Error| {
+        let hint = how_to_make(path, &e);
+        FileError::new(path, format!("cannot be written: {e}{hint}"))
+    };
     // A link stays a link.
     let path: PathBuf = match fs::canonicalize(path) {
         Ok(real) => real,

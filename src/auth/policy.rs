@@ -121,6 +121,8 @@ pub struct Refusal {
 pub enum Reason {
     /// No such application.
     UnknownApp,
+    /// A mirror, where there is no secret for mirrors.
+    NoMirrors,
     /// First step of a login: told that it needs one. No failure.
     LoginNeeded,
     /// Second step of a login: got its challenge. No failure.
@@ -147,6 +149,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownApp => "unknown-app",
+            Self::NoMirrors => "no-mirrors",
             Self::LoginNeeded => "login-needed",
             Self::LoginChallenged => "login-challenged",
             Self::LoginFailed => "login-failed",
@@ -407,6 +410,13 @@ impl Rules {
         // control connection belongs to none.
         let any = mirror || self.publish.is_none();
         let Some(app) = self.application(connect.app, any) else {
+            if connect.claims_mirror {
+                return reject(
+                    CONNECT_REJECTED,
+                    "This server serves no mirrors: it has no secret for them (master.secret_file).",
+                    Reason::NoMirrors,
+                );
+            }
             return reject(
                 INVALID_APP,
                 "There is no such application on this server.",

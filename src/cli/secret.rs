@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{EX_IOERR, output};
 use crate::auth::{give_to_server, new_secret};
+use crate::system::how_to_make;
 
 /// Where the secret goes.
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ fn make(path: &Path) -> Result<(), String> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|e| format!("cannot be made: {e}"))?;
+        .map_err(|e| format!("cannot be made: {e}{}", how_to_make(path, &e)))?;
     writeln!(file, "{secret}")
         .and_then(|()| give_to_server(&file))
         .and_then(|()| file.sync_all())

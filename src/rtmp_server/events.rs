@@ -38,6 +38,9 @@ impl Wanted<'_> {
                 " To let it in, make a user (publish.users) or list its network (publish.networks)."
             }
             (_, Reason::NotListed) => " To let it in, list its network (play.networks).",
+            (_, Reason::NoMirrors) => {
+                " To serve mirrors, give this server the secret that they have (master.secret_file)."
+            }
             (_, Reason::UnknownApp) => " `applications` and [aliases] name those that there are.",
             _ => "",
         }

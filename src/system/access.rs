@@ -1,4 +1,4 @@
-//! What to type when a file of the administrator's cannot be read.
+//! What to type when a file of the administrator's cannot be read or made.
 
 use std::io;
 use std::path::Path;
@@ -27,6 +27,21 @@ pub fn how_to_open(path: &Path, error: &io::Error) -> String {
     )
 }
 
+/// Behind an error of making `path`: the line that makes the folder that it lacks; empty for any other error.
+#[must_use]
+pub fn how_to_make(path: &Path, error: &io::Error) -> String {
+    match path.parent() {
+        Some(folder)
+            if error.kind() == io::ErrorKind::NotFound
+                && !folder.as_os_str().is_empty()
+                && !folder.exists() =>
+        {
+            format!("; `install -d {}` makes the folder", folder.display())
+        }
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +57,17 @@ mod tests {
         let folder = told(io::ErrorKind::PermissionDenied, "/");
         assert!(folder.contains("chmod 0750 /`"), "{folder}");
         assert_eq!(told(io::ErrorKind::NotFound, "/nonexistent/users"), "");
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_told_with_the_line_to_type() {
+        let told = |kind, path: &str| how_to_make(Path::new(path), &io::Error::from(kind));
+        assert_eq!(
+            told(io::ErrorKind::NotFound, "/nonexistent/etc/users"),
+            "; `install -d /nonexistent/etc` makes the folder"
+        );
+        assert_eq!(told(io::ErrorKind::NotFound, "/users"), "");
+        assert_eq!(told(io::ErrorKind::NotFound, "users"), "");
+        assert_eq!(told(io::ErrorKind::StorageFull, "/nonexistent/users"), "");
     }
 }

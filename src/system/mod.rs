@@ -23,7 +23,7 @@ use linux as os;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 compile_error!("give this system a file like src/system/freebsd.rs");
 
-pub use access::how_to_open;
+pub use access::{how_to_make, how_to_open};
 #[cfg(feature = "publish")]
 pub use beneath::{open_beneath, read_beneath};
 pub use clock::{monotonic_us, thread_cpu_time, wall_ms};

@@ -243,6 +243,21 @@ fn a_master_without_users_or_secret_is_closed() {
 }
 
 #[test]
+fn a_mirror_that_asks_a_server_without_a_secret_is_told_what_is_missing() {
+    let p = policy(standalone(None, Networks::loopback()));
+    let mirror = Connect {
+        app: "control",
+        claims_mirror: true,
+        ..connect(FAR)
+    };
+    let Decision::Reject(refused) = p.on_connect(&mirror, Instant::now()) else {
+        panic!("let in");
+    };
+    assert_eq!(refused.reason, Reason::NoMirrors);
+    assert!(refused.description.contains("master.secret_file"));
+}
+
+#[test]
 fn a_mirror_connects_everyone_and_takes_no_publisher() {
     let mut config = standalone(None, Networks::any());
     config.publishers = None;
