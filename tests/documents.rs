@@ -302,6 +302,7 @@ fn the_metrics_are_those_of_the_program() {
     metrics.media_errors(Protocol::Ts, "test", 1);
     metrics.traffic(Protocol::Rtmp).closed("test");
     metrics.recordings.failed("test");
+    metrics.shard(0, 0.5, std::time::Duration::ZERO);
     let page = metrics.render();
     let mut given: Vec<&str> = page
         .lines()

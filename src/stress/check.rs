@@ -12,7 +12,7 @@ use crate::flv;
 /// What the checked viewers found, all together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Viewers that are checked.
+    /// Viewers that are checked, and have had a frame.
     pub viewers: u64,
     /// Frames that came.
     pub frames: u64,
@@ -78,6 +78,7 @@ impl Check {
         if !media {
             return;
         }
+        findings.viewers += u64::from(self.audio.is_none() && self.video.is_none());
         findings.frames += 1;
         let last = if kind == flv::VIDEO {
             &mut self.video
@@ -188,7 +189,9 @@ mod tests {
         let all: Vec<usize> = (17..100).collect();
         let found = look(&all, None);
         assert!(!found.is_bad());
-        assert_eq!((found.frames, found.unstamped), (83, 0));
+        assert_eq!((found.viewers, found.frames, found.unstamped), (1, 83, 0));
+        // Who had no frame was not checked.
+        assert_eq!(look(&[], None).viewers, 0);
     }
 
     #[test]

@@ -301,7 +301,6 @@ impl<'o> Load<'o> {
         let parser = Parser::new(target.protocol, config, full, request);
         let checked =
             index < options.check && pace == Pace::Full && target.protocol != Protocol::Raw;
-        self.shared.findings.viewers += u64::from(checked);
         Ok(Viewer::new(socket, parser, (pace, checked), began))
     }
 
