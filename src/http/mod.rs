@@ -85,6 +85,16 @@ pub struct Web {
 }
 
 impl Web {
+    /// What keeps the server from being ready, for everybody's eyes: where the master is, is none of the
+    /// public's business, which would only come there by the wrong way.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let troubles = self.health.troubles();
+        match self.cluster.master() {
+            Some(master) => troubles.iter().map(|told| unnamed(told, &master)).collect(),
+            None => troubles,
+        }
+    }
+
     /// Whether everybody is shown which media files there are.
     #[cfg(feature = "publish")]
     pub(crate) fn lists_files(&self) -> bool {
@@ -99,6 +109,19 @@ impl Web {
     #[expect(clippy::unused_self, reason = "a program with files looks at them")]
     pub(crate) const fn lists_files(&self) -> bool {
         false
+    }
+}
+
+/// What is told, without the master's address.
+fn unnamed(told: &str, master: &str) -> String {
+    const SHOWN: &str = "the master";
+    let told = told.replace(master, SHOWN);
+    // A certificate is for a host without its port. One that is a mere word may stand for itself.
+    match master.rsplit_once(':') {
+        Some((host, _)) if host.contains(['.', ':']) => {
+            told.replace(host.trim_matches(['[', ']']), SHOWN)
+        }
+        _ => told,
     }
 }
 

@@ -298,7 +298,7 @@ async fn start(
     Html(page::start(
         &rows,
         &links,
-        &web.health.troubles(),
+        &web.troubles(),
         web.lists_files(),
     ))
 }
@@ -385,7 +385,7 @@ pub(super) fn host(address: SocketAddr) -> String {
 }
 
 async fn healthz(State(web): State<Arc<Web>>) -> impl IntoResponse {
-    let troubles = web.health.troubles();
+    let troubles = web.troubles();
     let ready = troubles.is_empty();
     let status = if ready {
         StatusCode::OK

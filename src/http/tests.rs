@@ -319,6 +319,37 @@ async fn pages_health_and_metrics() {
     site.web.health.clear("start");
     let answer = site.get("/healthz").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Everybody may know that the master is away, and nobody where it is.
+    for (master, told) in [
+        (
+            "203.0.113.7:1935",
+            "cannot connect to 203.0.113.7:1935: refused",
+        ),
+        (
+            "[2001:db8::7]:1935",
+            "cannot connect to [2001:db8::7]:1935: refused",
+        ),
+        (
+            "master.example.org:443",
+            "no TLS with master.example.org:443: not valid for master.example.org",
+        ),
+    ] {
+        let cluster = &site.web.cluster;
+        cluster.set_master(Some(master.to_owned()), None, Instant::now());
+        site.web.health.trouble("master", told);
+        for path in ["/healthz", "/"] {
+            let answer = site.get(path).await;
+            assert_eq!(
+                answer.contains(" the master: "),
+                path == "/healthz",
+                "{answer}"
+            );
+            for part in ["203.0.113", "2001:db8", "example.org"] {
+                assert!(!answer.contains(part), "{answer}");
+            }
+        }
+    }
+    site.web.health.clear("master");
     let answer = site.get("/nothing").await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     assert!(answer.contains("nothing at this address"));
