@@ -182,6 +182,9 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     samples
 }
 
+/// Behind a command of the page that prints JSON.
+const JQ: &str = " | jq -S";
+
 /// A line with every word that has a digit replaced: times, addresses, figures and numbers differ.
 fn shape(line: &str) -> Vec<String> {
     let digits = |word: &str| word.contains(|c: char| c.is_ascii_digit());
@@ -208,7 +211,12 @@ async fn the_page_shows_what_the_program_prints() {
     for (name, command, shown) in samples {
         let server = event.server(name);
         // A connection of the page is one of this moment.
-        let words: Vec<String> = command
+        // jq puts a line for each field, in their order, as this test does.
+        let (plain, jq) = match command.strip_suffix(JQ) {
+            Some(plain) => (plain, JQ),
+            None => (command, ""),
+        };
+        let words: Vec<String> = plain
             .split(' ')
             .map(|word| match word.parse::<u64>() {
                 Ok(_) => first_viewer(server),
@@ -233,7 +241,10 @@ async fn the_page_shows_what_the_program_prints() {
         let prompt = format!("```console\n{name}$ crtmpserver ");
         let sample = format!("{prompt}{command}\n{}\n```", shown.join("\n"));
         assert!(page.contains(&sample), "{sample}");
-        page = page.replace(&sample, &format!("{prompt}{}\n{out}```", words.join(" ")));
+        page = page.replace(
+            &sample,
+            &format!("{prompt}{}{jq}\n{out}```", words.join(" ")),
+        );
     }
     if !wrong.is_empty() && std::env::var_os("UPDATE_DOCS").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md");
