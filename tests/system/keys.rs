@@ -133,6 +133,10 @@ pub(crate) fn a_key_publishes_and_is_shown_nowhere(world: &World) {
     for said in said {
         assert!(said.contains("needs a stream key"), "{said}");
     }
+    // In the encoder's other field: whatever stands there is the application.
+    refused("other-field", &format!("live/{right}/event"));
+    let hint = "belongs into the encoder's field for the stream key";
+    assert!(server.process.said().contains(hint), "{hint}");
     refused("elsewhere", &format!("nowhere/{right}"));
     assert!(!server.metrics().contains("live/event"));
     // The right one publishes, with whatever an encoder puts behind it.

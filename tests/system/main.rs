@@ -103,6 +103,7 @@ const TESTS: &[Test] = tests! {
     standalone::wrong_names_are_answered [FFMPEG];
     remote::a_pull_comes_back_whoever_was_killed [FFMPEG, NGINX, NGINX_RTMP];
     remote::a_push_comes_back_whoever_was_killed [FFMPEG, NGINX, NGINX_RTMP];
+    remote::a_push_goes_on_behind_a_pause [FFMPEG, NGINX, NGINX_RTMP];
     remote::a_push_logs_in [FFMPEG];
     remote::a_pull_in_tls_checks_its_source [FFMPEG];
     remote::a_mirror_pushes [FFMPEG, NGINX, NGINX_RTMP];

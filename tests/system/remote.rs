@@ -116,6 +116,49 @@ pub(crate) fn a_push_comes_back_whoever_was_killed(world: &World) {
     );
 }
 
+/// While the encoder is away the target hears nothing, and goes on with the next pictures when it is back.
+pub(crate) fn a_push_goes_on_behind_a_pause(world: &World) {
+    let source = Packets::of_file(world, "ffmpeg", "source", &programme());
+    let [port] = free_ports();
+    let keys =
+        format!("[[push]]\nstream = \"live/event\"\nuri = \"rtmp://127.0.0.1:{port}/live\"\n");
+    let server = Server::start(world, "standalone", &keys);
+    let _target = nginx(world, port, LIVE);
+    let url = server.rtmp_url("live/event");
+    let mut encoder = publish(world, "encoder", &programme(), &url);
+    let there = format!("rtmp://127.0.0.1:{port}/live/event");
+    let viewer = watch(world, "viewer", &there);
+    watched(&viewer, 60).assert_part_of(&source, 60);
+
+    encoder.kill();
+    wait_for("the pause", || {
+        server
+            .process
+            .said()
+            .contains("its viewers wait")
+            .then_some(())
+    });
+    let before = watched(&viewer, 1).video.packets.len();
+    // Longer than nothing: what was not sent until now is not sent any more.
+    crate::world::pause(3000);
+    let still = watched(&viewer, 1).video.packets.len();
+    let _encoder = publish(world, "encoder-again", &programme(), &url);
+    let after = watched(&viewer, still + 60);
+    assert!(still - before < crate::media::GOP, "{before} {still}");
+    after.video.assert_never_back("video");
+    after.audio.assert_never_back("audio");
+    // ffmpeg keeps a picture or two until it knows what comes next.
+    let first = &source.video.packets[0];
+    let next = after.video.packets[still..].iter().take(3);
+    let goes_on = next.take_while(|packet| *packet != first).count();
+    assert!(
+        goes_on < 3,
+        "it does not go on with the encoder's first picture"
+    );
+    // Nobody was sent away for it.
+    assert!(!server.process.said().contains("remote-lost"));
+}
+
 pub(crate) fn a_push_logs_in(world: &World) {
     let source = Packets::of_file(world, "ffmpeg", "source", &programme());
     let target = Server::start(
