@@ -220,7 +220,26 @@ impl Pull<'_> {
             });
             publisher.cut(Instant::now());
             self.edge.metrics.pulls.dec();
+        } else if self.is_ours() && self.edge.hub.get(self.name).is_none() {
+            // It was away before this mirror came: whoever comes here waits, as everywhere else.
+            let now = Instant::now();
+            if let Ok(publisher) = self.publish(now) {
+                self.away = Some(now);
+                publisher.cut(now);
+            }
         }
+    }
+
+    fn publish(&self, now: Instant) -> Result<Publisher, Trouble> {
+        let claim = Claim {
+            identity: None,
+            source: format!("pull rtmp://{}/{}", self.edge.master, self.name),
+            displaced: Arc::new(NoWake),
+            id: random_number(),
+            epoch: self.mark,
+        };
+        let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
+        published.map_err(|e| Trouble::Play(e.to_string()))
     }
 
     fn over(&mut self) {
@@ -257,15 +276,7 @@ impl Pull<'_> {
         let publisher = match &mut self.publisher {
             Some(publisher) => publisher,
             None => {
-                let claim = Claim {
-                    identity: None,
-                    source: format!("pull rtmp://{}/{}", self.edge.master, self.name),
-                    displaced: Arc::new(NoWake),
-                    id: random_number(),
-                    epoch: self.mark,
-                };
-                let published = self.edge.hub.publish(self.name, claim, now, wall_ms());
-                let mut publisher = published.map_err(|e| Trouble::Play(e.to_string()))?;
+                let mut publisher = self.publish(now)?;
                 if std::mem::replace(&mut self.went_on, true) {
                     publisher.goes_on();
                 }

@@ -47,6 +47,35 @@ async fn an_encoder_that_was_cut_comes_back_to_its_viewers() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_comes_long_into_a_pause_has_the_stream() {
+    let folder = folder();
+    let mut settings = settings(Role::Master, folder.path());
+    // The pictures of before are too old for anybody at once.
+    settings.relay.join_max = Duration::from_millis(200);
+    let master = Running::start(settings);
+    let encoder = Encoder::start(master.rtmp, 0).await;
+    let other = Running::start(mirror_of(master.rtmp, folder.path()));
+    Viewer::start(other.rtmp).await.until_frame(10).await;
+    encoder.cut().await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+
+    let mirror = Running::start(mirror_of(master.rtmp, folder.path()));
+    let begun = tokio::time::Instant::now();
+    while !mirror.get("/live/event.json").await.contains("\"waiting\"") {
+        assert!(begun.elapsed() < PATIENCE, "it is not there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let viewer = Viewer::start(mirror.rtmp).await;
+    let _encoder = Encoder::start(master.rtmp, 1000).await;
+    let seen = viewer.until_frame(1050).await;
+    assert_eq!(
+        seen.numbers[0], 1000,
+        "nothing old, and nothing new is lost"
+    );
+    assert_unbroken(&seen.numbers);
+}
+
+#[tokio::test]
 async fn viewers_of_a_mirror_outlive_its_master() {
     let folder = folder();
     let master = Running::start(settings(Role::Master, folder.path()));
