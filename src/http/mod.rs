@@ -112,12 +112,13 @@ impl Web {
     }
 }
 
-/// What is told, without the master's address.
+/// What is told, without the address of the master, a URL.
 fn unnamed(told: &str, master: &str) -> String {
     const SHOWN: &str = "the master";
-    let told = told.replace(master, SHOWN);
+    let place = master.split_once("://").map_or(master, |(_, place)| place);
+    let told = told.replace(master, SHOWN).replace(place, SHOWN);
     // A certificate is for a host without its port. One that is a mere word may stand for itself.
-    match master.rsplit_once(':') {
+    match place.rsplit_once(':') {
         Some((host, _)) if host.contains(['.', ':']) => {
             told.replace(host.trim_matches(['[', ']']), SHOWN)
         }

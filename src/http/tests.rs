@@ -335,7 +335,8 @@ async fn pages_health_and_metrics() {
         ),
     ] {
         let cluster = &site.web.cluster;
-        cluster.set_master(Some(master.to_owned()), None, Instant::now());
+        let url = format!("rtmp://{master}");
+        cluster.set_master(Some(url), None, Instant::now());
         site.web.health.trouble("master", told);
         for path in ["/healthz", "/"] {
             let answer = site.get(path).await;

@@ -247,12 +247,21 @@ async fn a_master_and_its_mirror_tell_of_each_other() {
     );
 
     encoder.fall_silent().await;
+    let place = master.rtmp.to_string();
     master.stop().await;
     for _ in 0..1000 {
         let answer = tell(&mirror_path, "health").await;
         let health = answer.health.unwrap();
-        if !health.healthy {
+        // Where it is, the operator is told, and not everybody.
+        if health.troubles.concat().contains(&place) {
+            assert!(!health.healthy);
             assert!(health.troubles[0].starts_with("master: "), "{health:?}");
+            let public = mirror.health().await;
+            assert!(
+                public.contains("master: cannot connect to the master: "),
+                "{public}"
+            );
+            assert!(!public.contains(&place), "{public}");
             let status = tell(&mirror_path, "status").await.status.unwrap();
             let link = status.master.unwrap();
             assert_eq!(link.state, "down");
