@@ -19,9 +19,11 @@ const fn gone(last: Drain, at_ms: u64) -> Drain {
     } else {
         0
     };
+    // Those who are told of as ended may be counted for some seconds more.
+    let ended = if last.ended > 0 { last.ended } else { left };
     Drain {
         viewers: 0,
-        ended: last.ended.saturating_add(left),
+        ended,
         ..last
     }
 }
@@ -43,7 +45,11 @@ pub(super) fn ask(
     }
     let mut last = answer;
     loop {
-        if last.drain.is_some_and(|drain| drain.viewers == 0) {
+        // One that ends behind it is waited for, where that takes any time.
+        if last
+            .drain
+            .is_some_and(|drain| drain.viewers == 0 || (drain.is_over() && !exit))
+        {
             return Ok(last);
         }
         pause(LOOK);
@@ -95,5 +101,12 @@ mod tests {
             "drained: nobody watches here, 3 viewers had not moved in time and got no more; then it ends"
         );
         assert_eq!(told(20_000), "drained: nobody watches here; then it ends");
+        // One of them is counted still, as players of HLS are.
+        let last = Drain {
+            ended: 3,
+            viewers: 1,
+            ..last
+        };
+        assert_eq!(gone(last, 60_200).ended, 3);
     }
 }

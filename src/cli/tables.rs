@@ -94,7 +94,7 @@ fn watching(viewers: Watching) -> String {
 fn public(status: &Status, now: u64) -> Option<String> {
     if let Some(drain) = &status.drain {
         let left = span(drain.deadline_ms.saturating_sub(now));
-        return Some(if drain.viewers == 0 {
+        return Some(if drain.is_over() {
             "NO VIEWERS: it is drained, and nobody watches any more".to_owned()
         } else {
             format!(
@@ -132,7 +132,7 @@ pub(super) fn drain(drain: Option<&Drain>, now: u64) -> Vec<String> {
     let left = span(drain.deadline_ms.saturating_sub(now));
     let viewers = usize::try_from(drain.viewers).unwrap_or(usize::MAX);
     let end = if drain.exit { "; then it ends" } else { "" };
-    vec![if viewers == 0 {
+    vec![if drain.is_over() {
         let ended = match drain.ended {
             0 => String::new(),
             ended => format!(

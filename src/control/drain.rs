@@ -12,10 +12,15 @@ impl Control {
     /// The drain that goes on.
     pub(super) fn draining(&self, clock: Clock) -> Option<Drain> {
         let drain = self.cluster.draining()?;
-        let left = millis(drain.left(clock.now));
+        let left = drain.left(clock.now);
+        let deadline_ms = if left.is_zero() {
+            clock.date(drain.deadline)
+        } else {
+            clock.wall.saturating_add(millis(left))
+        };
         Some(Drain {
             since_ms: clock.date(drain.since),
-            deadline_ms: clock.wall.saturating_add(left),
+            deadline_ms,
             viewers: self.cluster.load().viewers,
             ended: self.cluster.ended(),
             exit: drain.exit,

@@ -234,6 +234,15 @@ pub struct Drain {
     pub exit: bool,
 }
 
+impl Drain {
+    /// Whether nobody watches any more: those who had not moved in time get nothing, though players that
+    /// ask again and again count for some seconds more.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.viewers == 0 || self.ended > 0
+    }
+}
+
 /// One thread that serves connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

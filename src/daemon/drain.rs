@@ -157,12 +157,12 @@ impl Care {
             // Told before they go: whoever sees nobody left sees why.
             let counted = u32::try_from(viewers).unwrap_or(u32::MAX);
             self.parts.cluster.note_ended(counted);
-            let ended = self.tell(Wish::Leave).await;
+            self.tell(Wish::Leave).await;
             tracing::warn!(
                 code = "drained",
-                ended,
+                ended = viewers,
                 "the server is drained: its time is over, {} ended",
-                count(ended, "viewer")
+                count(viewers, "viewer")
             );
         } else {
             tracing::info!(
