@@ -5,6 +5,7 @@
 //! known by its address.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +76,8 @@ struct Viewer {
     number: u64,
     /// Where it came from last.
     peer: SocketAddr,
+    /// Where it came from first, as [`Viewers::owners`] has it.
+    owner: IpAddr,
     since: Instant,
     seen: Instant,
     _viewing: Viewing,
@@ -104,6 +107,8 @@ impl Drop for Counted {
 pub(super) struct Viewers {
     counters: Counters,
     list: HashMap<Key, Viewer>,
+    /// How many of them each site has; none has 0.
+    owners: HashMap<IpAddr, usize>,
 }
 
 impl Viewers {
@@ -111,6 +116,7 @@ impl Viewers {
         Self {
             counters,
             list: HashMap::new(),
+            owners: HashMap::new(),
         }
     }
 
@@ -143,11 +149,15 @@ impl Viewers {
             return cluster.would_admit(via);
         }
         let place = cluster.admit(stream.info(now).kbit_per_second, via)?;
+        let owner = owner(peer.ip());
+        let of_it = self.owners.entry(owner).or_default();
+        *of_it = of_it.saturating_add(1);
         self.list.insert(
             key,
             Viewer {
                 number: number(),
                 peer,
+                owner,
                 since: now,
                 seen: now,
                 _viewing: stream.viewing(Protocol::Hls),
@@ -161,16 +171,25 @@ impl Viewers {
     /// Whether no more viewers of this address are told apart. Behind a private one is a proxy of the
     /// operator's, with everybody.
     fn has_many(&self, ip: IpAddr) -> bool {
-        let of_it = |viewer: &&Viewer| owner(viewer.peer.ip()) == owner(ip);
-        is_public(ip) && self.list.values().filter(of_it).count() >= MAX_HLS_TOKENS
+        let of_it = self.owners.get(&owner(ip)).copied();
+        is_public(ip) && of_it.unwrap_or_default() >= MAX_HLS_TOKENS
     }
 
     /// Forgets those who have gone. `longest` is how long a segment may be: no player is silent for
     /// longer than a few of them.
     pub(super) fn tick(&mut self, longest: Duration, now: Instant) {
         let silence = HLS_VIEWER_SILENCE.max(longest.saturating_mul(3));
-        self.list
-            .retain(|_, viewer| now.saturating_duration_since(viewer.seen) < silence);
+        let owners = &mut self.owners;
+        self.list.retain(|_, viewer| {
+            let stays = now.saturating_duration_since(viewer.seen) < silence;
+            if !stays && let Entry::Occupied(mut of_it) = owners.entry(viewer.owner) {
+                *of_it.get_mut() = of_it.get().saturating_sub(1);
+                if *of_it.get() == 0 {
+                    of_it.remove();
+                }
+            }
+            stays
+        });
     }
 
     /// Who watches. What each of them was sent is not known: segments are the same for all.
@@ -191,6 +210,7 @@ impl Viewers {
     /// Nobody watches any more.
     pub(super) fn clear(&mut self) {
         self.list.clear();
+        self.owners.clear();
     }
 }
 
@@ -257,5 +277,8 @@ mod tests {
         assert_eq!(come("2001:db8::2", 3000..3040), 2 * most + 12);
         // Behind a proxy of one's own is everybody.
         assert_eq!(come("10.0.0.1", 5000..5100), 2 * most + 112);
+        // Whoever goes on elsewhere leaves no room for more where it began.
+        assert_eq!(come("203.0.113.9", 0..64), 2 * most + 112);
+        assert_eq!(come("203.0.113.5", 6000..6100), 2 * most + 112);
     }
 }
