@@ -114,11 +114,11 @@ impl Applications {
         })
     }
 
-    /// The application with which `APP/REST` begins, and the rest. Another name stands for it only where
-    /// no application has that name itself.
+    /// The application with which `APP/REST` begins, and the rest; of several the one with the longest name.
+    /// Another name stands for it only where no application has that name itself.
     #[must_use]
     pub fn split<'a>(&self, path: &'a str) -> Option<(&Arc<str>, &'a str)> {
-        let cuts = || path.match_indices('/').map(|(at, _)| path.split_at(at));
+        let cuts = || path.rmatch_indices('/').map(|(at, _)| path.split_at(at));
         let own = |app: &str| self.names.iter().find(|name| ***name == *app);
         let found = cuts().find_map(|(app, rest)| Some((own(app)?, rest)));
         let (app, rest) =
@@ -188,6 +188,13 @@ mod tests {
         for other in ["vod", "", "*", "v*/x", "nosuch/x"] {
             assert_eq!(split(other), None, "{other}");
         }
+        // One may begin as another is called.
+        let mut apps = apps.clone();
+        apps.add("tv").unwrap();
+        let split = |path| apps.split(path).map(|(app, rest)| (&**app, rest));
+        assert_eq!(split("tv/one/x"), Some(("tv/one", "x")));
+        assert_eq!(split("tv/two/x"), Some(("tv", "two/x")));
+        assert_eq!(split("old/tv/x"), Some(("tv/one", "tv/x")));
     }
 
     #[test]

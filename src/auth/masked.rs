@@ -19,9 +19,12 @@ const LONGEST_SHOWN: usize = 20;
 /// of an application.
 #[must_use]
 pub fn is_key(name: &str) -> bool {
-    let part = |part: &str| part.len() >= SHORTEST && part.starts_with(MARK);
-    let ends_a_part = |c: char| !c.is_ascii_alphanumeric() && !"._~-".contains(c);
-    name.split(ends_a_part).any(part)
+    let ends = |c: char| !c.is_ascii_alphanumeric() && !"._~-".contains(c);
+    name.match_indices(MARK).any(|(at, _)| {
+        let (before, key) = name.split_at(at);
+        let begins = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        begins && key.find(ends).unwrap_or(key.len()) >= SHORTEST
+    })
 }
 
 /// A name for the log; something else stands for each part of it that is a key.
@@ -57,6 +60,12 @@ pub fn masked_app(app: &str, keys: bool) -> String {
     parts.map(shown).collect::<Vec<_>>().join("/")
 }
 
+/// `APP/STREAM` of a publish that was refused; on a mirror any application was let in.
+#[must_use]
+pub fn masked_stream(app: &str, name: &str, keys: bool) -> String {
+    format!("{}/{}", masked_app(app, keys), masked_refused(name, keys))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +78,8 @@ mod tests {
             "flv:sk_abcdefgh",
             "event?key=sk_abcdefgh",
             "event sk_abcdefgh",
+            "event-sk_abcdefgh",
+            "my_sk_abcdefgh",
         ] {
             assert!(is_key(key), "{key}");
             assert_eq!(masked(key), "(a stream key)");
@@ -101,5 +112,9 @@ mod tests {
         assert_eq!(shown("sk_abcdefgh")[0], "(a name of 11 characters)");
         assert_eq!(shown("a/bc"), ["a/bc", "a/(a name of 2 characters)"]);
         assert_eq!(shown("live/"), ["live/", "live/(a name of 0 characters)"]);
+        assert_eq!(
+            masked_stream("live/mistyped", "x", true),
+            "live/(a name of 8 characters)/(a name of 1 characters)"
+        );
     }
 }

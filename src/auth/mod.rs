@@ -33,7 +33,7 @@ pub use apps::{Applications, RESERVED};
 pub use files::{FileError, PrivateFile, give_to_server, read_private};
 #[cfg(feature = "publish")]
 pub use keys::{Grant, HeldKey, KeyGrant};
-pub use masked::{is_key, masked, masked_app, masked_refused};
+pub use masked::{is_key, masked, masked_app, masked_refused, masked_stream};
 pub use mirror::{Secret, new_secret};
 pub use networks::Networks;
 pub use policy::{

@@ -315,10 +315,11 @@ fn local(direction: Direction, text: &str, known: &Applications) -> Result<Local
     if text.is_empty() {
         return Err(wrong("stream", format!("is missing; {right}")));
     }
-    let Some((app, name)) = text.split_once('/') else {
+    let Some((first, _)) = text.split_once('/') else {
         return Err(wrong("stream", format!("{text:?} is no stream; {right}")));
     };
-    let Some(app) = known.resolve(app) else {
+    let Some((app, name)) = known.split(text) else {
+        let app = first;
         let why = format!("{app:?} is not in the list of applications; add it there");
         return Err(wrong("stream", why));
     };

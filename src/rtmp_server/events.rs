@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::mirrors::Login;
 use crate::amf::Value;
-use crate::auth::{self, Decision, Identity, Reason, Refusal, is_key, masked_app, masked_refused};
+use crate::auth::{self, Decision, Identity, Reason, Refusal, is_key, masked_app, masked_stream};
 #[cfg(feature = "publish")]
 use crate::limits::MAX_AGENT;
 use crate::media::StreamName;
@@ -276,7 +276,8 @@ impl Connection {
     /// The same of a publish that was refused: its name may be a mistyped stream key, here or, on a
     /// mirror, of the master.
     pub(super) fn shown_refused(&self, name: &str) -> String {
-        self.shown(&masked_refused(name, self.server.policy.has_keys()))
+        let app = self.app.as_deref().unwrap_or_default();
+        masked_stream(app, name, self.server.policy.has_keys())
     }
 
     /// Whoever was unknown until now has shown who it is.

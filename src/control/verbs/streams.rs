@@ -110,9 +110,11 @@ impl Control {
             return Ok(None);
         };
         let text = self.full_name(&text);
-        let (app, name) = text.split_once('/').unwrap_or(("", &text));
         let known = (self.applications)();
-        let app = known.resolve(app).map_or(app, |app| &**app);
+        let (app, name) = match known.split(&text) {
+            Some((app, name)) => (&**app, name),
+            None => text.split_once('/').unwrap_or(("", &text)),
+        };
         let name = StreamName::new(app, name);
         name.map(Some).map_err(|e| format!("localStreamName: {e}"))
     }

@@ -287,3 +287,26 @@ fn what_is_wrong_names_its_key() {
         assert_eq!(told.key, key, "{told}");
     }
 }
+
+#[test]
+fn an_application_may_have_a_slash_in_its_name() {
+    let mut applications = Applications::usual();
+    applications.add("tv/one").unwrap();
+    let spec = |stream: &str| {
+        let wish = Wish {
+            stream: stream.to_owned(),
+            uri: "rtmp://source.example/live/event".to_owned(),
+            ..Wish::default()
+        };
+        Spec::new(Direction::Pull, wish, &applications).map(|spec| spec.local.to_string())
+    };
+    assert_eq!(spec("tv/one/x").unwrap(), "tv/one/x");
+    assert_eq!(spec("vod/x").unwrap(), "live/x");
+    assert!(
+        spec("tv/two/x")
+            .unwrap_err()
+            .message
+            .starts_with("\"tv\" is not in the list")
+    );
+    assert!(spec("tv/one").is_err());
+}
