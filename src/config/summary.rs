@@ -22,9 +22,11 @@ impl Loaded {
             "ts",
             "rtsp",
         ];
+        // The usual folder is none of those who have no files.
+        let files = self.settings.files.folders.iter().any(|path| path.is_dir());
         self.summary()
             .into_iter()
-            .filter(|(name, _)| !shown.contains(name))
+            .filter(|(name, _)| !shown.contains(name) && (files || *name != "files"))
             .map(|(name, what)| format!("{name}: {what}"))
             .collect()
     }

@@ -72,9 +72,10 @@ impl RecordConfig {
         may.err().map(|error| Trouble::at(&self.folder, error))
     }
 
-    /// Tells the operator of it.
+    /// Tells the operator of it. Of a folder that is missing the configuration's own warning tells.
     pub(super) fn look_at_folder(&self) {
-        if let Some(trouble) = self.trouble() {
+        let trouble = self.trouble().filter(|_| self.folder.is_dir());
+        if let Some(trouble) = trouble {
             tracing::warn!(
                 code = trouble.code(),
                 "nothing can be recorded until this is mended: {trouble}"

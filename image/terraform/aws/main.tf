@@ -67,7 +67,8 @@ resource "aws_vpc_security_group_ingress_rule" "administration" {
   count = var.administration == null ? 0 : 1
 
   security_group_id = aws_security_group.mirror.id
-  cidr_ipv4         = var.administration
+  cidr_ipv4         = strcontains(var.administration, ":") ? null : var.administration
+  cidr_ipv6         = strcontains(var.administration, ":") ? var.administration : null
   ip_protocol       = "tcp"
   from_port         = 22
   to_port           = 22
