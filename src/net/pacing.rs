@@ -33,8 +33,16 @@ const LEVELS: [Duration; 4] = [
 ];
 /// A shard that is busier than this takes the next level.
 const BUSY: f64 = 0.80;
-/// One that is less busy than this goes back; below half of [`BUSY`], as a level is twice as dear.
-const IDLE: f64 = 0.35;
+/// One goes back that would be less busy than this then.
+const ROOM: f64 = 0.65;
+/// How many times as dear a level is as the next one, where nothing else is known. It depends on the
+/// stream: the more pictures a second, the dearer.
+const DEARER: f64 = 2.0;
+/// What is believed at most.
+const DEAREST: f64 = 8.0;
+/// So much of what was learnt is left with each look, half of it after a minute: then the viewers or the
+/// stream may be others, and it is tried anew.
+const FADES: f64 = 0.995;
 /// How often a shard looks at itself.
 const SAMPLE: Duration = Duration::from_millis(500);
 /// A look that comes later than this means that the machine, if not the shard, is out of time.
@@ -45,6 +53,10 @@ const STARVED: Duration = Duration::from_millis(100);
 pub(super) struct Pacing {
     latency: Cell<Latency>,
     level: Cell<usize>,
+    /// How many times as dear each level was as the next one.
+    dearer: Cell<[f64; LEVELS.len()]>,
+    /// How busy the shard was when it took this level, until it is known what that saved.
+    before: Cell<Option<f64>>,
 }
 
 impl Pacing {
@@ -52,6 +64,8 @@ impl Pacing {
         Self {
             latency: Cell::new(latency),
             level: Cell::new(0),
+            dearer: Cell::new([DEARER; LEVELS.len()]),
+            before: Cell::new(None),
         }
     }
 
@@ -71,10 +85,21 @@ impl Pacing {
     /// Takes note of how busy the shard was, as a part of 1.
     fn observe(&self, busy: f64) {
         let level = self.level.get();
+        let mut dearer = self.dearer.get();
+        let below = level.saturating_sub(1);
+        if let Some(below) = dearer.get_mut(below) {
+            *below = match self.before.take() {
+                Some(before) => (before / busy.max(0.01)).clamp(DEARER, DEAREST),
+                None => DEARER + (*below - DEARER) * FADES,
+            };
+        }
+        self.dearer.set(dearer);
+        let then = busy * dearer.get(below).copied().unwrap_or(DEARER);
         if busy > BUSY && level.saturating_add(1) < LEVELS.len() {
             self.level.set(level.saturating_add(1));
-        } else if busy < IDLE {
-            self.level.set(level.saturating_sub(1));
+            self.before.set(Some(busy));
+        } else if level > 0 && then < ROOM {
+            self.level.set(below);
         }
     }
 
@@ -92,8 +117,9 @@ impl Pacing {
                 used.saturating_sub(cpu).as_secs_f64() / wall.as_secs_f64().max(0.001)
             };
             (at, cpu) = (now, used);
-            self.observe(busy);
+            // Both are of the time that has passed.
             metrics.shard(shard, busy, self.merge());
+            self.observe(busy);
         }
     }
 }
@@ -120,6 +146,36 @@ mod tests {
             pacing.observe(0.1);
         }
         assert_eq!(pacing.merge(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_level_is_kept_whatever_it_saves() {
+        const LOOKS: usize = 240; // two minutes
+        for saves in [1.5, 2.0, 3.0, 5.0, 7.5] {
+            for load in [0.3, 0.7, 0.9, 1.0, 1.5, 2.5, 6.0] {
+                let pacing = Pacing::new(Latency::Auto);
+                let busy = |pacing: &Pacing| {
+                    let level = i32::try_from(pacing.level.get()).unwrap();
+                    (load / f64::powi(saves, level)).min(1.0)
+                };
+                let (mut changes, mut over) = (0, 0);
+                for _ in 0..LOOKS {
+                    let (level, is) = (pacing.level.get(), busy(&pacing));
+                    pacing.observe(is);
+                    changes += usize::from(level != pacing.level.get());
+                    over += usize::from(is > BUSY && level + 1 < LEVELS.len());
+                }
+                // It may try a few times whether less is enough by now.
+                assert!(
+                    changes <= 9 && over <= 6,
+                    "{saves} {load}: {changes} {over}"
+                );
+                // And whoever leaves takes the latency along.
+                let quiet = 0.02;
+                (0..LOOKS).for_each(|_| pacing.observe(quiet));
+                assert_eq!(pacing.merge(), Duration::ZERO, "{saves} {load}");
+            }
+        }
     }
 
     #[test]
