@@ -412,6 +412,9 @@ pub const MAX_LAG: u64 = 4_000;
 /// An epoch that had no video for this long, ms, is taken for audio only: encoders send the headers
 /// of both at the start.
 pub const AUDIO_ONLY_AFTER: u64 = 1_000;
+/// One whose video has been missing for this long while its audio goes on, ms, is joined without a key
+/// frame; its video is shown from the next one on.
+pub const VIDEO_GONE_AFTER: u64 = 5_000;
 
 /// A configuration file, bytes.
 pub const MAX_CONFIG_FILE: u64 = 1 << 20;

@@ -27,8 +27,18 @@ use crate::relay::{Stream, Tail, Wake};
 const SLICE: Duration = Duration::from_micros(500);
 /// Audio of a stream with video rides along with the next picture, if that comes this soon.
 const RIDE: Duration = Duration::from_millis(40);
-/// With a merge time, the viewers take turns within it: so many groups, evenly spread.
+/// With a merge time that is longer than that, the viewers take turns within it: so many groups at most,
+/// evenly spread.
 const TURNS: u32 = 8;
+/// From one turn to the next, at least: each costs a look at all places.
+const STEP: Duration = Duration::from_millis(10);
+
+/// How many turns there are in a merge time.
+fn turns_of(merge: Duration) -> u32 {
+    let fit = merge.as_millis().checked_div(STEP.as_millis());
+    let fit = fit.and_then(|fit| u32::try_from(fit).ok());
+    fit.unwrap_or(TURNS).clamp(1, TURNS)
+}
 
 /// The streams that have viewers on this shard.
 #[derive(Debug, Default)]
@@ -165,8 +175,10 @@ impl Fan {
                 return;
             }
             let merge = shard.upgrade().map_or(Duration::ZERO, |s| s.merge());
+            // Audio rides along with a picture that waits for so short a time.
+            let short = merge < RIDE;
             let now = Instant::now();
-            if !rung && !waits && merge.is_zero() {
+            if !rung && !waits && short {
                 let since = self.tail().aboard();
                 let until = since.and_then(|since| since.checked_add(RIDE));
                 if until.is_some_and(|until| until > now) {
@@ -177,30 +189,36 @@ impl Fan {
             let change = self.tail.borrow_mut().refresh();
             let is_due = due.is_some_and(|due| due <= now);
             waits |= change.frames > 0;
-            if change.state || (merge.is_zero() && (change.flush || (is_due && waits))) {
+            let at_once = merge.is_zero() && change.flush;
+            if change.state || (short && (at_once || (is_due && waits))) {
                 (due, turns, waits) = (None, 0, false);
-                if merge.is_zero() {
+                if short {
                     due = now.checked_add(RIDE);
                     self.tail().ride();
                 }
                 self.walk(1, 0).await;
-            } else if merge.is_zero() {
+            } else if short {
                 due = due.filter(|_| waits);
-                if waits {
+                if change.flush {
+                    let soon = now.checked_add(merge);
+                    due = due.min(soon).or(soon);
+                    self.tail().doze();
+                } else if waits {
                     due = due.or_else(|| now.checked_add(RIDE));
                     self.tail().ride();
                 }
             } else {
+                let all = turns_of(merge);
                 if change.frames > 0 || change.flush {
-                    turns = TURNS;
+                    turns = all;
                 }
-                let step = merge / TURNS;
+                let step = merge.checked_div(all).unwrap_or(merge);
                 if is_due {
                     turns = turns.saturating_sub(1);
                     due = None;
                     let turn = self.turn.get().wrapping_add(1);
                     self.turn.set(turn);
-                    self.walk(TURNS as usize, turn as usize).await;
+                    self.walk(all as usize, turn as usize).await;
                 }
                 if turns > 0 {
                     due = due.or_else(|| now.checked_add(step));

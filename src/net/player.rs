@@ -58,7 +58,7 @@ impl std::fmt::Debug for Play {
 struct Filter {
     audio: bool,
     video: bool,
-    /// Video was switched on again and waits for a key frame.
+    /// Video waits for a key frame: it was switched on again, or the viewer joined without any.
     awaits_key: bool,
 }
 
@@ -125,6 +125,8 @@ pub(super) struct Player {
     pub(super) paused: bool,
     pub(super) ended: bool,
     joined: bool,
+    /// Of the cursor's jumps, those that were seen.
+    jumps: u64,
     told: Option<(u64, EpochInfo)>,
     figures: Figures,
     /// Of the skipped frames, those that were asked for already.
@@ -163,11 +165,12 @@ impl Player {
             filter: Filter {
                 audio: true,
                 video: true,
-                awaits_key: false,
+                awaits_key: true,
             },
             paused: false,
             ended: false,
             joined: false,
+            jumps: 0,
             told: None,
             figures: Figures::default(),
             counted: 0,
@@ -232,6 +235,9 @@ impl Player {
                 self.ended = tail.state() == State::Ended;
                 return if self.ended { Sent::Ended } else { Sent::Idle };
             }
+            // It may go on without video that went, and has none of it then but from a key frame on.
+            let jumps = self.cursor.jumps();
+            self.filter.awaits_key |= std::mem::replace(&mut self.jumps, jumps) != jumps;
             if let Some(first) = self.announcement(&tail) {
                 return Sent::First(first);
             }

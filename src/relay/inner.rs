@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::limits::AUDIO_ONLY_AFTER;
+use crate::limits::{AUDIO_ONLY_AFTER, VIDEO_GONE_AFTER};
 use crate::media::{Frame, FrameParts, Kind, Role};
 
 use super::log::{Bounds, Entry, Epoch, Log};
@@ -176,10 +176,26 @@ impl Inner {
         !self.pending.is_some_and(announced) && !self.timeline.is_fresh()
     }
 
-    /// Whether viewers may join without a key frame.
+    /// Whether the epoch is taken for one without video.
     pub(super) fn audio_only(&self) -> bool {
         let begun = self.begun.unwrap_or(u64::MAX);
         !self.video && self.timeline.latest().saturating_sub(begun) >= AUDIO_ONLY_AFTER
+    }
+
+    /// Whether viewers may join without a key frame: there is no video, or none any more.
+    pub(super) fn is_sound(&self) -> bool {
+        let gone = |video: u64| {
+            let silence = self.timeline.latest().saturating_sub(video);
+            self.video && silence >= VIDEO_GONE_AFTER
+        };
+        self.audio_only() || self.timeline.floor(Kind::Video).is_some_and(gone)
+    }
+
+    /// Time for a video header at the end: no video that follows is earlier.
+    pub(super) fn video_floor(&self) -> u64 {
+        let latest = self.timeline.latest();
+        let seen = self.timeline.floor(Kind::Video).filter(|_| self.video);
+        seen.map_or(latest, |video| video.min(latest))
     }
 
     /// Whether audio at `time` has no video about it, there being none or none at present.

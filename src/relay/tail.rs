@@ -75,9 +75,12 @@ pub struct Tail {
     came: Option<Instant>,
     join: Option<JoinPoint>,
     headers: Arc<HeaderSet>,
-    audio_only: bool,
+    /// Viewers may join without a key frame.
+    sound: bool,
     latest: u64,
+    /// Earliest times of what follows.
     audio: u64,
+    video: u64,
     notices: u64,
     notice: Option<Arc<Frame>>,
     at_join: OnceCell<Arc<Prelude>>,
@@ -131,9 +134,10 @@ impl Tail {
             came: None,
             join: None,
             headers: Arc::default(),
-            audio_only: false,
+            sound: false,
             latest: 0,
             audio: 0,
+            video: 0,
             notices: 0,
             notice: None,
             at_join: OnceCell::new(),
@@ -192,7 +196,7 @@ impl Tail {
             self.start = self.start.max(log.start());
         }
         let old_end = self.end();
-        let audio_only = inner.audio_only();
+        let sound = inner.is_sound();
         for entry in log.since(old_end) {
             change.frames = change.frames.saturating_add(1);
             change.flush |= entry.frame.kind != Kind::Audio || inner.is_alone(entry.frame.time);
@@ -212,7 +216,8 @@ impl Tail {
         self.came = inner.timeline.came();
         self.begun = inner.is_begun();
         self.audio = inner.audio_floor(self.latest);
-        self.audio_only = audio_only;
+        self.video = inner.video_floor();
+        self.sound = sound;
         self.state = inner.state;
         if self.notices != inner.notices {
             self.notices = inner.notices;
@@ -412,7 +417,7 @@ impl Tail {
         let late = match join {
             _ if cursor.pos < self.start => true,
             Some(join) => behind > MAX_LAG && behind > join.gop,
-            None => self.audio_only && behind > MAX_LAG,
+            None => self.sound && behind > MAX_LAG,
         };
         if late {
             cursor.awaits = Some(join.map_or_else(|| self.end(), |join| join.seq));
@@ -422,7 +427,7 @@ impl Tail {
     fn try_join(&self, cursor: &mut Cursor, awaited: u64) {
         let (seq, prelude) = match &self.join {
             Some(join) if join.seq >= awaited => (join.seq, self.prelude_at_join(join)),
-            _ if self.audio_only && (!cursor.afresh || self.end() > awaited) => {
+            _ if self.sound && (!cursor.afresh || self.end() > awaited) => {
                 (self.end(), self.prelude_at_end())
             }
             _ => return,
@@ -448,7 +453,7 @@ impl Tail {
 
     fn prelude_at_end(&self) -> &Arc<Prelude> {
         self.at_end
-            .get_or_init(|| Arc::new(self.headers.prelude(self.latest, self.audio)))
+            .get_or_init(|| Arc::new(self.headers.prelude(self.video, self.audio)))
     }
 }
 

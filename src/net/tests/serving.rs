@@ -50,7 +50,14 @@ async fn a_viewer_gets_control_prelude_gop_and_live_frames_byte_for_byte() {
 
 #[tokio::test]
 async fn audio_rides_along_but_never_waits_long() {
-    let world = World::new(Limits::default());
+    // With a picture that waits for a short time, too.
+    for ms in [0, 5, 20] {
+        audio_rides_along(Latency::Fixed(Duration::from_millis(ms))).await;
+    }
+}
+
+async fn audio_rides_along(latency: Latency) {
+    let world = World::paced(Limits::default(), latency);
     let mut publisher = world.publish();
     let form = Rendition::Flv;
     let mut expected = b"HEAD".to_vec();
@@ -245,7 +252,12 @@ async fn muted_video_comes_back_with_a_key_frame() {
 
 #[tokio::test]
 async fn with_a_merge_time_every_viewer_gets_every_frame_in_order() {
-    let latency = Latency::Fixed(Duration::from_millis(160));
+    for ms in [1, 5, 20, 40, 160] {
+        gets_every_frame_in_order(Latency::Fixed(Duration::from_millis(ms))).await;
+    }
+}
+
+async fn gets_every_frame_in_order(latency: Latency) {
     let world = World::paced(Limits::default(), latency);
     let mut publisher = world.publish();
     let mut expected = b"HEAD".to_vec();
@@ -275,4 +287,31 @@ async fn with_a_merge_time_every_viewer_gets_every_frame_in_order() {
         let end = timeout(PATIENCE, viewer.read(&mut [0; 16])).await;
         assert_eq!(end.unwrap().unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn video_that_stopped_is_shown_from_its_next_key_frame_on() {
+    let world = World::new(Limits::default());
+    let mut publisher = world.publish();
+    let stream = Arc::clone(publisher.stream());
+    let form = Rendition::Flv;
+    let mut push = |kind, role, time: u32| {
+        let frame = parts(kind, role, time, 10);
+        push(&mut publisher, frame, time.into(), form)
+    };
+    push(Kind::Video, Role::Key, 0);
+    for time in (20..=6_000).step_by(20) {
+        push(Kind::Audio, Role::Inter, time);
+    }
+    let (mut client, _told) = world.view(&stream, flv).await;
+    expect(&mut client, b"HEAD").await;
+    let audio = push(Kind::Audio, Role::Inter, 6_020);
+    expect(&mut client, &audio).await;
+    // Nobody could show this.
+    push(Kind::Video, Role::Inter, 6_040);
+    nothing_more(&mut client).await;
+    let key = push(Kind::Video, Role::Key, 6_080);
+    expect(&mut client, &key).await;
+    let inter = push(Kind::Video, Role::Inter, 6_120);
+    expect(&mut client, &inter).await;
 }

@@ -80,6 +80,8 @@ struct Taken {
     headers: BTreeMap<Slot, String>,
     /// Video had come in its epoch.
     video: bool,
+    /// Behind it one may join without a key frame: there was no video, or it had stopped.
+    sound: bool,
 }
 
 #[derive(Debug)]
@@ -187,6 +189,7 @@ impl World {
             assert!(last.saturating_sub(*first) <= 8_000);
         }
         let taken = inner.log.end() > end;
+        let sound = inner.is_sound();
         drop(inner);
         let epochs = stream.info(self.rig.now).epochs;
         if epochs != self.epochs {
@@ -201,6 +204,9 @@ impl World {
             self.source.media = true;
             self.source.came = Some(self.rig.now);
         }
+        if let (false, Some(last)) = (taken, self.taken.last_mut()) {
+            last.sound |= sound;
+        }
         if taken {
             self.source.taken += 1;
             self.taken.push(Taken {
@@ -208,6 +214,7 @@ impl World {
                 role,
                 headers: self.headers.clone(),
                 video: self.video,
+                sound,
             });
             if let Role::Header(slot) = role {
                 self.headers.insert(slot, payload);
@@ -332,7 +339,7 @@ impl Viewer {
             // Without video one joins at the end; the next frame may be the first video there is.
             let before = pos.checked_sub(1).map(|before| &taken[before]);
             assert!(
-                key || !model.video || before.is_some_and(|before| !before.video),
+                key || !model.video || before.is_some_and(|before| !before.video || before.sound),
                 "joined or went on at {frame:?}"
             );
             assert!(self.last.is_none_or(|last| pos > last));
@@ -346,7 +353,7 @@ impl Viewer {
         self.last = Some(pos);
         // One that joined at the end without video may have the headers of the epoch before.
         let before = pos.checked_sub(1).map(|before| &taken[before]);
-        let at_end = before.is_some_and(|before| !before.video);
+        let at_end = before.is_some_and(|before| !before.video || before.sound);
         // One that skipped again before it was through has had headers for nothing.
         let left = self.prelude.0 != self.cursor.jumps();
         for (slot, payload) in self.prelude.1.drain(..) {

@@ -429,6 +429,36 @@ fn a_publisher_whose_first_pictures_are_dropped_has_begun_nothing() {
 }
 
 #[test]
+fn sound_whose_video_stopped_is_joined_without_it() {
+    let rig = Rig::new();
+    let mut publisher = running(&rig, 2_000);
+    let mut tail = rig.tail();
+    let mut sound = |tail: &mut Tail, from: u32, until: u32| {
+        for time in (from..until).step_by(20) {
+            publisher.push(audio(time, "a"), rig.now).unwrap();
+        }
+        tail.refresh();
+    };
+    // Pictures may come again at once: whoever comes waits for them.
+    sound(&mut tail, 2_000, 6_500);
+    let mut early = tail.join(JoinMode::default(), rig.now);
+    assert!(drain(&tail, &mut early).is_empty());
+    sound(&mut tail, 6_500, 7_000);
+    let mut late = tail.join(JoinMode::default(), rig.now);
+    // No picture that comes is earlier than the last one was.
+    assert_eq!(drain(&tail, &mut early), ["M@1750", "V@1750", "A@6980"]);
+    assert_eq!(drain(&tail, &mut late), ["M@1750", "V@1750", "A@6980"]);
+    sound(&mut tail, 7_000, 7_020);
+    assert_eq!(drain(&tail, &mut late), ["a@7000"]);
+    publisher.push(key(7_040, "k"), rig.now).unwrap();
+    tail.refresh();
+    assert_eq!(drain(&tail, &mut late), ["k@7040"]);
+    // From then on whoever comes begins there.
+    let mut new = tail.join(JoinMode::default(), rig.now);
+    assert_eq!(drain(&tail, &mut new).last().unwrap(), "k@7040");
+}
+
+#[test]
 fn sound_alone_is_joined_in_a_pause_when_it_comes_again() {
     let mut rig = Rig::new();
     let sound = |publisher: &mut Publisher, mark: &str, now| {
