@@ -282,7 +282,14 @@ pub fn place(announcement: &Announcement, seen: IpAddr, rules: &Rules) -> Placed
     if literal.is_some() {
         announcement.host.clear();
     }
-    let Some(urls) = urls(&announcement, Some(ip)) else {
+    // Of use on its own link alone, and there with the name of an interface.
+    let linked = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if announcement.host.is_empty() && linked {
+        let why = format!("it has only {ip} yet, which viewers cannot reach; it is not listed");
+        objection.get_or_insert(why);
+    }
+    let ip = Some(ip).filter(|_| !linked);
+    let Some(urls) = urls(&announcement, ip) else {
         return Placed {
             urls: None,
             objection,
@@ -500,6 +507,8 @@ mod tests {
             assert!(objection, "{url}");
             url
         };
+        assert_eq!(corrected("", None, "fe80::5"), "");
+        assert_eq!(ok("m.example", None, "fe80::5"), "http://m.example:8080");
         assert_eq!(ok("", None, "203.0.113.5"), "http://203.0.113.5:8080");
         assert_eq!(ok("", None, "::ffff:10.0.0.2"), "http://10.0.0.2:8080");
         // The cloud told it, and the master is in the same private network.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use super::backoff::ceiling;
 use super::login::answer;
@@ -26,8 +26,17 @@ const CLOCK: &str = "clock";
 const CLOCK_MAY_DIFFER: Duration = Duration::from_secs(120);
 /// The application of a control connection: no stream is played on it.
 const CONTROL_APP: &str = "crtmpserver";
+/// A link that began with an address of the network's link alone is looked at this often: the machine's own
+/// one comes within seconds of its start.
+const SETTLES: Duration = Duration::from_secs(1);
 /// From dialling to the answer of the last question.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits until it is time to look again.
+async fn settles(last: Option<Instant>) {
+    let next = last.and_then(|last| last.checked_add(SETTLES));
+    sleep_until(next.unwrap_or_else(Instant::now).into()).await;
+}
 
 impl Edge {
     pub(super) async fn keep_control(self: &Arc<Self>) {
@@ -89,12 +98,20 @@ impl Edge {
         let cloud = self.changeable().cloud.clone();
         let mut uplink = Uplink::new(&self.cluster, &cloud, session.local_ip());
         let mut heard = now;
+        let mut look = session.is_early().then_some(now);
         loop {
             uplink.speak(&mut session);
             let silent = heard.checked_add(SILENCE).unwrap_or(heard);
             let event = tokio::select! {
                 event = timeout_at(silent.into(), session.next()) => event,
                 () = uplink.wait() => continue,
+                () = settles(look), if look.is_some() => {
+                    if session.could_be_better() {
+                        return Trouble::Moved;
+                    }
+                    look = Some(Instant::now());
+                    continue;
+                }
             };
             heard = Instant::now();
             match event {

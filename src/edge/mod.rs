@@ -132,6 +132,8 @@ enum Trouble {
         crate::rtmp::mirror::MAX_DEPTH
     )]
     Depth,
+    #[error("this machine has an address by now that viewers can reach, and tells the master so")]
+    Moved,
     #[error("the master has been silent for {} s", control::SILENCE.as_secs())]
     Silent,
     #[error("{0}")]

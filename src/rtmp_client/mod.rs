@@ -5,7 +5,7 @@ mod complaint;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -98,6 +98,13 @@ pub async fn dial(address: &str, connector: Option<&Connector>) -> Result<Socket
     })
 }
 
+fn is_of_link(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// One connection to a server.
 pub struct Session {
     socket: Socket,
@@ -153,6 +160,31 @@ impl Session {
     #[must_use]
     pub fn local_ip(&self) -> Option<IpAddr> {
         self.socket.local_addr().ok().map(|address| address.ip())
+    }
+
+    /// Whether this end has an address of its link alone, though the server has not: a machine that has just
+    /// begun has no other one yet.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        let ends = (self.socket.local_addr(), self.socket.peer_addr());
+        matches!(ends, (Ok(own), Ok(peer)) if is_of_link(own.ip()) && !is_of_link(peer.ip()))
+    }
+
+    /// Whether the system would take another address by now than one of the link.
+    #[must_use]
+    pub fn could_be_better(&self) -> bool {
+        let look = || {
+            let peer = self.socket.peer_addr()?;
+            let any: IpAddr = match peer {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            // Nothing is sent: the system chooses an address when it hears of the peer.
+            let socket = UdpSocket::bind((any, 0))?;
+            socket.connect(peer)?;
+            socket.local_addr()
+        };
+        look().is_ok_and(|own: SocketAddr| !is_of_link(own.ip()))
     }
 
     /// Bytes that the server has yet to take.

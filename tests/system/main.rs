@@ -138,6 +138,7 @@ const TESTS: &[Test] = tests! {
     hosts::an_operator_drains_a_mirror [FFMPEG];
     hosts::hls_players_are_led_away [FFMPEG];
     network::machines_list_each_other [NAMESPACES, FFMPEG];
+    network::a_mirror_is_listed_once_it_has_an_address [NAMESPACES];
     control::an_operator_sees_and_ends_them [FFMPEG];
     control::recordings [FFMPEG];
     hls::ffmpeg_and_gstreamer_play_it [FFMPEG, GSTREAMER];

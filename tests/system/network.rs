@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,16 @@ use crate::world::{Process, World, get_at, wait_for, wait_within};
 
 /// Whether namespaces can be made here; that takes root, and `ip`.
 pub(crate) fn namespaces() -> bool {
-    let name = format!("crt-{}-probe", std::process::id());
-    let made = ip(&["netns", "add", &name]);
-    if made {
-        ip(&["netns", "del", &name]);
-    }
-    made
+    // Once: whoever asked at the same time would find the name taken.
+    static MADE: OnceLock<bool> = OnceLock::new();
+    *MADE.get_or_init(|| {
+        let name = format!("crt-{}-probe", std::process::id());
+        let made = ip(&["netns", "add", &name]);
+        if made {
+            ip(&["netns", "del", &name]);
+        }
+        made
+    })
 }
 
 fn ip(arguments: &[&str]) -> bool {
@@ -307,4 +312,58 @@ pub(crate) fn machines_list_each_other(world: &World) {
 fn count(process: &Process, code: &str) -> usize {
     let said = process.said();
     said.lines().filter(|line| line.contains(code)).count()
+}
+
+/// A machine that has just begun has an address of its link alone, and gets its own one seconds later.
+pub(crate) fn a_mirror_is_listed_once_it_has_an_address(world: &World) {
+    let [m, a] = ["master", "mirror"].map(Machine::new);
+    m.link(("to-a", "192.168.9.1"), &a, ("to-m", "192.168.9.2"));
+    // The master answers behind its link, too, as a machine does that routes.
+    must_ip(&[
+        "-n",
+        &m.0,
+        "addr",
+        "add",
+        "fd99::1/64",
+        "dev",
+        "to-a",
+        "nodad",
+    ]);
+    let all = ["-n", &a.0, "-6", "route", "add", "fd99::/64", "dev", "to-m"];
+    wait_for("the link's own addresses", || ip(&all).then_some(()));
+    let key = secret(world, "secret");
+    let master = format!(
+        "role = \"master\"\n[publish]\nnetworks = [\"loopback\"]\n[play]\nnetworks = [\"192.168.9.0/24\"]\n[master]\nsecret_file = \"{}\"\n",
+        key.display()
+    );
+    let mirror = format!(
+        "role = \"mirror\"\n[mirror]\nmaster = \"rtmp://[fd99::1]\"\nsecret_file = \"{}\"\n",
+        key.display()
+    );
+    let master = m.server(world, "m", &binary(), &master);
+    let mirror = a.server(world, "a", &mirror_binary(), &mirror);
+    wait_for("the link", || {
+        mirror.said().contains("linked to the master").then_some(())
+    });
+    wait_for("a word of it", || {
+        master
+            .said()
+            .contains("which viewers cannot reach")
+            .then_some(())
+    });
+    must_ip(&[
+        "-n",
+        &a.0,
+        "addr",
+        "add",
+        "fd99::2/64",
+        "dev",
+        "to-m",
+        "nodad",
+    ]);
+    wait_for("it is listed", || {
+        let hosts = a.hosts("127.0.0.1")?;
+        (hosts == ["http://[fd99::2]:8080"]).then_some(())
+    });
+    assert!(!master.said().contains("http://[fe80"));
 }
