@@ -372,7 +372,15 @@ impl Tail {
         if cursor.awaits.is_some() {
             return (0, 0);
         }
-        (self.end().saturating_sub(cursor.pos), self.behind(cursor))
+        // What fell out of the log is told as long as the rest of it, frame by frame.
+        let gone = self.start.saturating_sub(cursor.pos);
+        let first = self.entries.front().map_or(self.latest, |e| e.frame.time);
+        let span = self.latest.saturating_sub(first);
+        let each = span
+            .saturating_mul(gone)
+            .checked_div(self.entries.len() as u64);
+        let behind = self.behind(cursor).saturating_add(each.unwrap_or_default());
+        (self.end().saturating_sub(cursor.pos), behind)
     }
 
     /// The log's entries from number `from` on, for a packager: with what it needs to make the same of

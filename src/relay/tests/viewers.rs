@@ -284,6 +284,26 @@ fn within_one_long_gop_nobody_skips() {
 }
 
 #[test]
+fn a_lag_counts_what_fell_out_of_the_log() {
+    let rig = Rig::with(HubConfig {
+        log_frames: 4,
+        ..HubConfig::default()
+    });
+    let mut publisher = running(&rig, 1_000);
+    let mut tail = rig.tail();
+    let mut cursor = tail.join(JoinMode::default(), rig.now);
+    drain(&tail, &mut cursor);
+    go_on(&rig, &mut publisher, 1_000, 2_000);
+    tail.refresh();
+    assert_eq!(tail.lag(&cursor), (4, 750));
+    go_on(&rig, &mut publisher, 2_000, 10_000);
+    tail.refresh();
+    let (frames, ms) = tail.lag(&cursor);
+    assert_eq!(frames, 36);
+    assert!((6_000..9_000).contains(&ms), "{ms}");
+}
+
+#[test]
 fn a_viewer_that_fell_out_of_the_log_goes_on_at_a_key_frame() {
     let rig = Rig::with(HubConfig {
         log_frames: 4,
