@@ -85,6 +85,18 @@ fn a_mirrors_master_may_be_typed() {
             typed("rtmp://[2001:db8::1]:1936"),
         ),
         ("'crtmpserver.master=rtmps://a-b_c'", typed("rtmps://a-b_c")),
+        (
+            "crtmpserver.master=rtmp://192.0.2.1:65535/",
+            typed("rtmp://192.0.2.1:65535/"),
+        ),
+        (
+            "crtmpserver.master=rtmp://[::ffff:192.0.2.1]",
+            typed("rtmp://[::ffff:192.0.2.1]"),
+        ),
+        (
+            "crtmpserver.master=rtmps://[1:2:3:4:5:6:7:8]:443",
+            typed("rtmps://[1:2:3:4:5:6:7:8]:443"),
+        ),
         // The last one counts.
         (
             "crtmpserver.master=rtmp://a crtmpserver.master=rtmp://b",
@@ -113,6 +125,33 @@ fn what_is_no_address_is_left_out() {
         "crtmpserver.master=rtmp://a%h",
         "crtmpserver.master=rtmp://a\\nExecStart=",
         "crtmpserver.master='*'",
+        // With these the server would not start, though a good address is in the image.
+        "crtmpserver.master=master.example.org",
+        "crtmpserver.master=http://h",
+        "crtmpserver.master=xrtmp://h",
+        "crtmpserver.master=rtmp://",
+        "crtmpserver.master=rtmp:///",
+        "crtmpserver.master=rtmp://a:b",
+        "crtmpserver.master=rtmp://a:",
+        "crtmpserver.master=rtmp://a:0",
+        "crtmpserver.master=rtmp://a:65536",
+        "crtmpserver.master=rtmp://a:000001",
+        "crtmpserver.master=rtmp://a/live",
+        "crtmpserver.master=rtmp://a//",
+        "crtmpserver.master=rtmp://u@a",
+        "crtmpserver.master=rtmp://2001:db8::1",
+        "crtmpserver.master=rtmp://[2001:db8::1",
+        "crtmpserver.master=rtmp://[2001:db8::1]:x",
+        "crtmpserver.master=rtmp://[2001:db8::1]x",
+        "crtmpserver.master=rtmp://[]",
+        "crtmpserver.master=rtmp://[:]",
+        "crtmpserver.master=rtmp://[:::]",
+        "crtmpserver.master=rtmp://[1:2:3]",
+        "crtmpserver.master=rtmp://[1:2:3:4:5:6:7:8:9]",
+        "crtmpserver.master=rtmp://[::1::2]",
+        "crtmpserver.master=rtmp://[::12345]",
+        "crtmpserver.master=rtmp://[::192.0.2.256]",
+        "crtmpserver.master=rtmp://[fe80::1-eth0]",
     ] {
         let outcome = on("mirror", line);
         assert!(outcome.lines.is_empty(), "{line}: {:?}", outcome.lines);
