@@ -99,6 +99,11 @@ const TESTS: &[Test] = &[
         seed::user_data_that_is_none,
     ),
     (
+        "seed::user_data_that_never_comes",
+        Full,
+        seed::user_data_that_never_comes,
+    ),
+    (
         "login::for_who_has_the_key",
         Full,
         login::for_who_has_the_key,

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::daemon::{secret, users};
 use crate::lab::{HOST, Lab, host};
 use crate::machine::{BOOT, Machine, Start};
@@ -48,14 +51,11 @@ pub(crate) fn user_data_names_the_master(world: &World) {
     );
     // The project's own file, with what is of this test put in.
     let shown = include_str!("../../image/cloud-init/override.yaml");
-    let secret = std::fs::read_to_string(&other_secret).unwrap();
+    let secret = STANDARD.encode(std::fs::read(&other_secret).unwrap());
     let shown = shown
         .replace("rtmp://other.example.org", &format!("rtmp://{HOST}:2935"))
-        .replace("SECRET-OF-THE-MASTER", secret.trim());
-    assert!(
-        shown.contains(HOST) && shown.contains(secret.trim()),
-        "{shown}"
-    );
+        .replace("U0VDUkVULU9GLVRIRS1NQVNURVI=", &secret);
+    assert!(shown.contains(HOST) && shown.contains(&secret), "{shown}");
     let disk = seed(world, "test-1", shown.as_bytes());
     let further = [
         "-drive",
@@ -129,4 +129,25 @@ pub(crate) fn user_data_that_is_none(world: &World) {
     wait_within(BOOT, "the other master lists it", || {
         (other.mirrors() == 1).then_some(())
     });
+}
+
+/// The provider is recognized, and its network is not there at the start.
+pub(crate) fn user_data_that_never_comes(world: &World) {
+    let images = Images::get();
+    let lab = Lab::new(world);
+    let provider = ["-smbios", "type=1,product=OpenStack Compute"];
+    let machine = Machine::start(
+        &lab,
+        "mirror",
+        images.mirror(),
+        &Start::Kernel(""),
+        &provider,
+    );
+    lab.plug(machine.number, false);
+    machine.wait_console(&["no link to the master, trying on"]);
+    // When systemd said so is on the console beside it.
+    world.write("console", &machine.console());
+    lab.plug(machine.number, true);
+    let _master = lab.master("master", MASTER, &images.users, &images.secret);
+    machine.wait_health(200, "machine: the provider (OpenStack) did not answer");
 }
