@@ -74,12 +74,12 @@ pub(crate) fn stock_servers_become_master_and_mirror(world: &World) {
         Command::new(program).arg("secret").arg(&secret),
     );
     let encoded = |path: &std::path::Path| STANDARD.encode(std::fs::read(path).unwrap());
-    let secret = std::fs::read_to_string(&secret).unwrap();
+    let secret = encoded(&secret);
     let key = encoded(&Image::get().repository.join("crtmpserver.gpg"));
     let everywhere = [
         ("https://apt.example.org", "file:/srv/repository"),
         ("UkVQT1NJVE9SWS1LRVk=", &key),
-        ("SECRET-OF-THE-MASTER", secret.trim()),
+        ("U0VDUkVULU9GLVRIRS1NQVNURVI=", &secret),
     ];
     let encoded_users = encoded(&users);
     let of_master = filled(

@@ -20,6 +20,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "image"
 USER_DATA = [IMAGE / "cloud-init/mirror.yaml", IMAGE / "cloud-init/master.yaml"]
+# What stands for the secret in all of them: what `base64 -w0` makes of SECRET-OF-THE-MASTER.
+SECRET = base64.b64encode(b"SECRET-OF-THE-MASTER").decode()
+SECRETS = ["crtmpserver.users", "crtmpserver.secret"]
 CLOUDS = [IMAGE / "terraform/openstack", IMAGE / "terraform/aws"]
 PROGRAM, MIRROR = sys.argv[1:3]
 
@@ -58,16 +61,67 @@ def cloud_init_takes_the_user_data():
     for path in [*USER_DATA, IMAGE / "cloud-init/override.yaml"]:
         said = run(sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(path))
         assert "Valid" in said, said
-    # It can say no.
     with tempfile.TemporaryDirectory() as folder:
-        wrong = Path(folder) / "wrong.yaml"
-        wrong.write_text(USER_DATA[0].read_text().replace("package_update: true", "package_update: soon"))
-        done = subprocess.run(
-            [sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(wrong)],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode != 0, done.stdout
+        # What an image has of its own is looked at together with the user-data, and complaints about it would
+        # hide those about that.
+        images_own = Path(folder) / "images-own.yaml"
+        own = IMAGE / "common/mkosi.extra/etc/cloud/cloud.cfg.d/90-crtmpserver.cfg"
+        images_own.write_text("#cloud-config\n" + own.read_text())
+        said = run(sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(images_own))
+        assert "Valid" in said, said
+        assert "users-groups" not in sum((v for k, v in yaml.safe_load(own.read_text()).items() if "modules" in k), [])
+        # It can say no.
+        for text in [
+            USER_DATA[0].read_text().replace("package_update: true", "package_update: soon"),
+            images_own.read_text() + "users: []\n",
+        ]:
+            file = Path(folder) / "wrong.yaml"
+            file.write_text(text)
+            done = subprocess.run(
+                [sys.executable, "-m", "cloudinit.cmd.main", "schema", "--config-file", str(file)],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode != 0, (text, done.stdout)
+
+
+def an_image_tells_of_user_data_that_is_wrong():
+    script = (IMAGE / "common/mkosi.extra/usr/lib/crtmpserver-image/user-data-read").read_text()
+    begins = "2026-11-23 09:00:00,000 - util.py[DEBUG]: Cloud-init v. 22.4.2 running 'init-local' at Mon.\n"
+    loaded = "2026-11-23 09:00:09,000 - stages.py[INFO]: Loaded datasource DataSource{0} - DataSource{0}\n"
+    warning = "2026-11-23 09:00:10,000 - {}[WARNING]: {}\n"
+    module = warning.format("util.py", "Running module write-files (<module 'x' from '/y.py'>) failed")
+    schema = warning.format("schema.py", "Invalid cloud-config provided: Please run 'sudo cloud-init schema --system'")
+    yaml_wrong = warning.format("__init__.py", "Failed loading yaml blob. Invalid format at line 2")
+    for log, found, wanted in [
+        (begins + loaded.format("OpenStackLocal"), "OpenStack, None", None),
+        (begins + loaded.format("NoCloud") + yaml_wrong, "NoCloud, None", "the user-data cannot be read"),
+        (begins + loaded.format("NoCloud") + schema + module, "NoCloud, None", "(write_files) cannot all be written"),
+        (begins + loaded.format("NoCloud") + schema, "NoCloud, None", "not what cloud-init knows"),
+        (begins + loaded.format("None"), "OpenStack, None", "the provider (OpenStack) did not answer"),
+        (begins + loaded.format("None"), "None", None),
+        (begins + loaded.format("None"), None, None),
+        # Of an earlier start.
+        (begins + schema + loaded.format("None") + begins + loaded.format("Ec2Local"), "Ec2, None", None),
+    ]:
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path(folder)
+            (here / "log").write_text(log)
+            if found is not None:
+                (here / "found").write_text(f"datasource_list: [ {found} ]\n")
+            own = script
+            for there, name in [
+                ("/var/log/cloud-init.log", "log"),
+                ("/run/cloud-init/cloud.cfg", "found"),
+                ("/run/credstore", "credstore"),
+            ]:
+                assert own.count(there) == 1, there
+                own = own.replace(there, str(here / name))
+            said = run("sh", "-c", own)
+            note = here / "credstore/crtmpserver.note"
+            text = note.read_text() if note.exists() else None
+            assert said == "" and (text is None) == (wanted is None), (log, found, text)
+            assert wanted is None or wanted in text and text.count("\n") == 1, (wanted, text)
 
 
 def the_user_data_makes_a_server_that_starts():
@@ -85,6 +139,8 @@ def the_user_data_makes_a_server_that_starts():
                 if file.get("encoding") == "b64":
                     content = base64.b64decode(content).decode()
                 content = content.replace("USERS-OF-THE-MASTER", "").replace("SECRET-OF-THE-MASTER", "s" * 40)
+                # Plain, YAML would cut a secret at ` #`, and make a number of one of digits.
+                assert where.name not in SECRETS or file["encoding"] == "b64", where
                 if where.parent.name == "credstore":
                     (credentials / where.name).write_text(content)
                     if where.name != "crtmpserver.master":
@@ -141,9 +197,17 @@ def terraform_reads_its_files():
         image = re.search(r'variable "image" {.*?default     = null', whole, re.S)
         assert image and "var.image != null" in whole, cloud
         # All that is yours in the user-data is put in.
-        for word in ["https://apt.example.org", "UkVQT1NJVE9SWS1LRVk=", "rtmp://master.example.org", "SECRET-OF-THE-MASTER"]:
+        for word in ["https://apt.example.org", "UkVQT1NJVE9SWS1LRVk=", "rtmp://master.example.org", SECRET]:
             assert f'"{word}"' in whole, (cloud, word)
             assert USER_DATA[0].read_text().count(word) == 1, word
+        assert f'"{SECRET}", base64encode(' in whole, cloud
+        # A master that a mirror would refuse is refused before there is a machine.
+        [pattern] = re.findall(r'can\(regex\("(.*)", var\.master\)\)', whole)
+        pattern = re.compile(pattern.replace("\\\\", "\\"))
+        for master in ["rtmp://h", "rtmps://a-b.example.org:443", "rtmp://192.0.2.1:1936", "rtmp://[2001:db8::1]:1935"]:
+            assert pattern.search(master), (cloud, master)
+        for master in ["rtmp://", "http://h", "rtmp://h/live", "rtmp://2001:db8::1", "rtmp://h:x", "rtmp://u@h", "rtmp://a b"]:
+            assert not pattern.search(master), (cloud, master)
 
 
 def indented(path):
@@ -255,6 +319,7 @@ def the_container_is_a_server_that_starts():
 
 TESTS = [
     cloud_init_takes_the_user_data,
+    an_image_tells_of_user_data_that_is_wrong,
     the_user_data_makes_a_server_that_starts,
     the_user_data_speaks_of_what_the_packages_have,
     terraform_reads_its_files,

@@ -31,7 +31,7 @@ locals {
       ),
       "rtmp://master.example.org", var.master
     ),
-    "SECRET-OF-THE-MASTER", trimspace(file(var.secret_file))
+    "U0VDUkVULU9GLVRIRS1NQVNURVI=", base64encode(trimspace(file(var.secret_file)))
   )
   ports = merge({ rtmp = 1935, http = 8080 }, var.https ? { https = 8443 } : {})
 }
@@ -86,6 +86,11 @@ resource "aws_launch_template" "mirror" {
   image_id      = coalesce(var.image, data.aws_ami.debian.id)
   instance_type = var.instance_type
   user_data     = base64encode(local.user_data)
+
+  # A figure a minute; without it the group sees one in five minutes.
+  monitoring {
+    enabled = true
+  }
 
   metadata_options {
     # A mirror asks for its public address here, with a token.

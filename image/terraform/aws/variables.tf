@@ -37,8 +37,8 @@ variable "master" {
   default     = null
 
   validation {
-    condition     = var.master == null || can(regex("^rtmps?://", var.master))
-    error_message = "The master is rtmp://HOST or rtmp://HOST:PORT, or rtmps:// of the same."
+    condition     = var.master == null || can(regex("^rtmps?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?/?$", var.master))
+    error_message = "The master is rtmp://HOST or rtmp://HOST:PORT, or rtmps:// of the same; an IPv6 address is in brackets, and no stream is named."
   }
 }
 

@@ -27,7 +27,7 @@ locals {
       ),
       "rtmp://master.example.org", var.master
     ),
-    "SECRET-OF-THE-MASTER", trimspace(file(var.secret_file))
+    "U0VDUkVULU9GLVRIRS1NQVNURVI=", base64encode(trimspace(file(var.secret_file)))
   )
 }
 
