@@ -109,10 +109,23 @@ struct SettingsArgs {
     set: Vec<(String, String)>,
 }
 
+/// What a check takes: the words of a server's start. Who it would run as has no part in it.
+#[derive(Debug, Default, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[arg(long, hide = true)]
+    uid: Option<String>,
+    #[arg(long, hide = true)]
+    gid: Option<String>,
+    #[arg(long, hide = true)]
+    allow_root: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say what is wrong with a configuration, where, and what would be right
-    Check(SettingsArgs),
+    Check(CheckArgs),
     /// Make a configuration and a file of users of those of the original, crtmpserver.lua
     #[cfg(feature = "publish")]
     Import(import::ImportArgs),
@@ -158,7 +171,7 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         None => run(&cli.settings, cli.process),
-        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Check(args)) => check::run(&args.settings),
         #[cfg(feature = "publish")]
         Some(Command::Import(args)) => import::run(&args),
         #[cfg(feature = "publish")]
@@ -346,11 +359,32 @@ mod tests {
         for wrong in [
             &["--gid=7"][..],
             &["--uid=ann", "--allow-root"],
-            &["check", "--uid=ann"],
+            &["secret", "--uid=ann"],
         ] {
             let words = [&["crtmpserver"], wrong].concat();
             assert!(Cli::try_parse_from(words).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_check_takes_the_words_of_a_start() {
+        let words = [
+            "check",
+            "--gid=nogroup",
+            "--uid=ann",
+            "--role=mirror",
+            "x.toml",
+        ];
+        let Some(Command::Check(args)) = parse(&words).command else {
+            panic!("no check");
+        };
+        assert_eq!(args.settings.role.as_deref(), Some("mirror"));
+        parse(&["check", "--allow-root"]);
+        let help = command()
+            .find_subcommand_mut("check")
+            .unwrap()
+            .render_help();
+        assert!(!help.to_string().contains("--gid"), "{help}");
     }
 
     #[test]

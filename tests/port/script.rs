@@ -104,6 +104,13 @@ pub(crate) fn it_starts_tells_reloads_and_stops() {
     assert_eq!(machine.says("status").0, Some(1));
     assert_eq!(machine.says("reload").0, Some(1));
     assert_eq!(machine.says("configtest").0, Some(0));
+    // Who it runs as is an option of the server's, and a check lets it be.
+    let options = Machine::new(
+        "crtmpserver_enable=YES\ncrtmpserver_args='--gid=nogroup'\n",
+        CONFIGURATION,
+    );
+    let (code, said) = options.says("configtest");
+    assert_eq!(code, Some(0), "{said}");
     assert_eq!(machine.says("start"), (Some(0), String::new()));
     machine.wait(SERVES, 1);
     let (code, said) = machine.says("status");
@@ -144,6 +151,12 @@ pub(crate) fn it_refuses_what_cannot_run() {
     let elsewhere = "crtmpserver_enable=YES\ncrtmpserver_config=/nonexistent\n";
     let (code, said) = Machine::new(elsewhere, CONFIGURATION).says("start");
     assert!(code == Some(1) && said.contains("/nonexistent"), "{said}");
+
+    let nobody = "crtmpserver_enable=YES\ncrtmpserver_username=no-such-user\n";
+    let machine = Machine::new(nobody, CONFIGURATION);
+    let (code, said) = machine.says("start");
+    assert!(code == Some(1) && said.contains("no-such-user"), "{said}");
+    assert_eq!(machine.log(), "");
 
     let args = "crtmpserver_enable=YES\ncrtmpserver_args=--role=nonsense\n";
     let (code, said) = Machine::new(args, CONFIGURATION).says("start");
