@@ -153,9 +153,11 @@ impl Images {
 
     fn build(&self, world: &World, role: &str, arguments: &[&str], output: &Path) -> Ended {
         let mut command = Command::new(project().join("image/build"));
-        command.arg(role).args(arguments);
+        command.arg(role);
         command.arg("--packages").arg(&self.packages);
         command.arg("--output").arg(output);
+        // The last one counts.
+        command.args(arguments);
         world.run("build", &mut command, Duration::from_secs(1200))
     }
 }
@@ -216,6 +218,18 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         MASTER_OF,
+        "--publishers fe80::1%eth0 --mirrors any",
+        "has a zone",
+    ),
+    (
+        MASTER_OF,
+        "--users EMPTY --publishers any --mirrors any",
+        "has no users",
+    ),
+    (MIRROR, "--output EMPTY", "is no folder"),
+    (MIRROR, "--output EMPTY/image", "is no folder"),
+    (
+        MASTER_OF,
         "--publishers 192.0.2.1, --mirrors any",
         "192.0.2.0/24",
     ),
@@ -229,6 +243,8 @@ pub(crate) fn what_is_missing_is_said(world: &World) {
         ("SECRET", text(&images.secret)),
         ("USERS", text(&images.users)),
         ("WRONG", text(&world.write("wrong", "no verifier\n"))),
+        ("EMPTY", text(&world.write("empty", "# nobody\n"))),
+        ("EMPTY/image", text(&world.path("empty/image"))),
         ("CERTIFICATE", text(&tls.join("server.pem"))),
         ("OTHER_KEY", text(&tls.join("other.key"))),
     ];

@@ -10,6 +10,7 @@
     reason = "a test may panic outside its test functions too"
 )]
 
+mod asked;
 mod crates;
 mod document;
 mod makefile;
@@ -24,6 +25,11 @@ type Test = (&'static str, &'static str, fn());
 
 /// Name, the program that it needs, and the test.
 const TESTS: &[Test] = &[
+    (
+        "asked::what_is_wrong_is_said_before_anything_is_made",
+        "dpkg",
+        asked::what_is_wrong_is_said_before_anything_is_made,
+    ),
     (
         "crates::the_list_is_that_of_cargo_lock",
         "sh",

@@ -291,6 +291,17 @@ def kubernetes_takes_its_manifests():
     raise AssertionError("a ConfigMap with another field was taken")
 
 
+def an_image_that_cannot_be_written_is_not_made():
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "file").write_text("")
+        for output, wanted in [(folder, "--output names the file"), (f"{folder}/file/image", "cannot be made")]:
+            done = subprocess.run(
+                [sys.executable, str(IMAGE / "oci/build"), "--output", output], capture_output=True, text=True
+            )
+            assert done.returncode == 64 and wanted in done.stderr, done
+        assert not Path(folder + ".part").exists()
+
+
 def the_container_is_a_server_that_starts():
     (deployment,) = [d for d in documents(IMAGE / "kubernetes/mirror.yaml") if d["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
@@ -327,6 +338,7 @@ TESTS = [
     heat_finds_what_its_template_names,
     the_alarms_ask_for_metrics_that_there_are,
     kubernetes_takes_its_manifests,
+    an_image_that_cannot_be_written_is_not_made,
     the_container_is_a_server_that_starts,
 ]
 
