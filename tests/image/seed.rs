@@ -129,6 +129,12 @@ pub(crate) fn user_data_that_is_none(world: &World) {
     wait_within(BOOT, "the other master lists it", || {
         (other.mirrors() == 1).then_some(())
     });
+    // YAML that is none of cloud-init's is told, too: this is no list.
+    machine.power_off();
+    let map = b"#cloud-config\nwrite_files:\n  path: /etc/credstore/crtmpserver.master\n";
+    seed(world, "test-3", map);
+    machine.boot();
+    machine.wait_health(200, "machine: the files in the user-data (write_files)");
 }
 
 /// The provider is recognized, and its network is not there at the start.
