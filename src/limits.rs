@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in all; also bounded by the descriptor limit of the process less
-    /// [`RESERVED_DESCRIPTORS`].
+    /// [`RESERVED_DESCRIPTORS`]. Viewers cannot take the last ones ([`RESERVED_CONNECTIONS`]).
     pub max_connections: usize,
     /// Connections from one address (one /64 in IPv6) that have not finished their login. Playing
     /// viewers do not count: a thousand may share one address.
@@ -72,6 +72,12 @@ impl Default for Limits {
 
 /// Descriptors kept free for files, the control side and the spare one of the accept loop.
 pub const RESERVED_DESCRIPTORS: usize = 128;
+/// Of `limits.max_connections`, those that no viewer may have, so that an encoder or a mirror comes in and
+/// `/healthz` answers when viewers have all others; an eighth of it where that is less.
+pub const RESERVED_CONNECTIONS: usize = 64;
+/// The server does not start when its descriptors leave room for fewer connections than this, unless
+/// `limits.max_connections` asks for no more.
+pub const MIN_CONNECTIONS: usize = 16;
 
 /// Any message before `connect` was answered: a `connect` with every field there is has under 4 KiB.
 pub const MAX_MESSAGE_BEFORE_CONNECT: usize = 32 * 1024;

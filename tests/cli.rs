@@ -58,6 +58,45 @@ fn a_bad_configuration_is_told_and_ends_with_78() {
     assert_eq!((code, err.lines().count()), (Some(78), 1), "{err}");
 }
 
+/// What a shell with so few open files says of `crtmpserver ARGUMENTS`; nothing where it may have more all
+/// the same, as root may.
+fn said_with(files: u32, folder: &Path, arguments: &str) -> Option<(Option<i32>, String)> {
+    let shell = |line: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(folder);
+        shell.output().unwrap()
+    };
+    let more = shell(&format!("ulimit -n {files} && ulimit -n 20000"));
+    if more.status.success() {
+        return None;
+    }
+    let binary = env!("CARGO_BIN_EXE_crtmpserver");
+    let done = shell(&format!("ulimit -n {files} && exec {binary} {arguments}"));
+    Some((done.status.code(), String::from_utf8(done.stderr).unwrap()))
+}
+
+#[test]
+fn too_few_open_files_are_told_before_anybody_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("c.toml"),
+        "role = \"standalone\"\n[listen]\nrtmp = [\"127.0.0.1:0\"]\nhttp = [\"127.0.0.1:0\"]\ncontrol = \"\"\n",
+    )
+    .unwrap();
+    let Some((code, err)) = said_with(250, dir.path(), "check c.toml") else {
+        return;
+    };
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.contains("there is room for 122 connections, and limits.max_connections is 16384"),
+        "{err}"
+    );
+    let (code, err) = said_with(100, dir.path(), "--allow-root c.toml").unwrap();
+    assert_eq!(code, Some(78), "{err}");
+    assert!(err.contains("there is room for no connection"), "{err}");
+    assert!(err.contains("LimitNOFILE="), "{err}");
+}
+
 #[test]
 fn a_usage_error_is_64_and_help_is_none() {
     let dir = tempfile::tempdir().unwrap();

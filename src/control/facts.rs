@@ -481,6 +481,7 @@ mod tests {
             others: Box::new(|_| Vec::new()),
             admission: Admission::new(AdmissionLimits {
                 connections: 1,
+                descriptors: usize::MAX,
                 pending: 1,
                 pending_per_address: 1,
             }),

@@ -16,6 +16,7 @@ pub mod privileges;
 mod rate;
 mod recording;
 pub mod reload;
+mod room;
 mod running;
 mod signals;
 mod stack;
@@ -27,6 +28,7 @@ mod ways;
 #[path = "ways/none.rs"]
 mod ways;
 
+pub use room::{Shortage, shortage};
 pub use signals::stop as stop_signal;
 pub use stack::Stack;
 pub use ways::WayError;
@@ -61,6 +63,7 @@ use parts::Parts;
 use privileges::{Wish, WishError};
 use rate::Rate;
 use reload::{NewTls, Order, Reloader};
+use room::Room;
 use running::Running;
 use status::Status;
 use table::Service;
@@ -101,6 +104,9 @@ pub enum StartError {
     /// A file with secrets.
     #[error("{0}")]
     File(#[from] FileError),
+    /// The limit of open files leaves room for next to nobody.
+    #[error("{0}")]
+    Descriptors(#[from] Shortage),
     /// The system gives no threads, no random bytes or no event queue.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -111,7 +117,8 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Wish(_) | Self::File(_) | Self::Activation(_) => EX_CONFIG,
+            // Nor does time raise a limit: it is in the unit, or in the shell that starts the server.
+            Self::Wish(_) | Self::File(_) | Self::Activation(_) | Self::Descriptors(_) => EX_CONFIG,
             // Nothing that time could mend: this service may have no network socket of its own.
             Self::Bind(e) if e.is_forbidden() => EX_CONFIG,
             Self::Way(e) if e.is_forbidden() => EX_CONFIG,
@@ -132,7 +139,11 @@ impl StartError {
             Self::Control(e) => e.errno(),
             Self::System(e) => e.raw_os_error(),
             Self::Privileges(PrivilegeError::Refused { source, .. }) => source.raw_os_error(),
-            Self::Wish(_) | Self::Privileges(_) | Self::Activation(_) | Self::File(_) => None,
+            Self::Wish(_)
+            | Self::Privileges(_)
+            | Self::Activation(_)
+            | Self::File(_)
+            | Self::Descriptors(_) => None,
         }
     }
 }
@@ -190,7 +201,7 @@ impl Server {
         let lines = Listener::bind_all(&settings.listen.cli)?;
         let hub = Hub::new(settings.hub());
         // Again when it serves; but only root may raise the hard limit, and root may be gone then.
-        of_settings::descriptors(&settings)?;
+        Room::make(&settings)?.suffices()?;
         let id = system::random().map_err(io::Error::from)?;
         let cluster = Cluster::new(new_id(id), false, now);
         let figures = Box::new(HostFigures(Arc::clone(&cluster)));
@@ -423,6 +434,8 @@ pub fn run(mut loaded: Loaded, process: &Process) -> Result<(), StartError> {
     let refused = inherited.refused_by_browsers(&loaded.settings);
     loaded.warnings.extend(refused);
     let mut server = Server::open_with(loaded.settings, inherited)?;
+    let few = shortage(&server.settings);
+    loaded.warnings.extend(few.map(|few| few.to_string()));
     server.use_usual_control();
     server.use_usual_state();
     server.sources = Some(loaded.sources);

@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use super::parts::Parts;
+use super::room::Room;
 use super::stack::Stack;
 use crate::cluster::address::Rules;
 use crate::cluster::{Capacity, Link, Standing};
 use crate::config::{Role, Settings};
 use crate::http::{Hls, HlsConfig, LastList, Missing, Web};
-use crate::limits::RESERVED_DESCRIPTORS;
 use crate::net::{AdmissionLimits, Latency};
 use crate::rtmp::mirror::host::Announcement;
 use crate::rtmp_server::{RtmpServer, Viewers};
-use crate::system;
 #[cfg(feature = "publish")]
 use crate::{config::FileSeek, index::Seek, vod::LibraryConfig};
 
@@ -65,23 +64,12 @@ pub(super) fn standing(settings: &Settings, port: impl Fn(Stack) -> Option<u16>)
     }
 }
 
-/// How many descriptors this process may have, once it has raised its limit as far as it may.
-pub(super) fn descriptors(settings: &Settings) -> io::Result<usize> {
-    let wanted = settings
-        .limits
-        .max_connections
-        .saturating_add(RESERVED_DESCRIPTORS);
-    let descriptors = system::raise_descriptor_limit(wanted as u64)?;
-    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
-}
-
 /// The bounds, as far as this process may have descriptors for them.
 pub(super) fn admission(settings: &Settings) -> io::Result<AdmissionLimits> {
     let limits = settings.limits;
     Ok(AdmissionLimits {
-        connections: limits
-            .max_connections
-            .min(descriptors(settings)?.saturating_sub(RESERVED_DESCRIPTORS)),
+        connections: limits.max_connections,
+        descriptors: Room::make(settings)?.connections(),
         pending: limits.max_pending,
         pending_per_address: limits.max_pending_per_address,
     })

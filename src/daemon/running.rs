@@ -17,6 +17,7 @@ use super::of_settings::{admission, hls, latency, standing, viewers, web};
 use super::parts::Parts;
 use super::recording::{end, recorder};
 use super::reload::{NewTls, Order, Outcome, read_again};
+use super::room::shortage;
 use super::stack::Stack;
 use super::ways::{Socket, Ways};
 use crate::auth::NewRules;
@@ -449,6 +450,7 @@ impl Running {
             )]);
         }
         warnings.extend(self.refused_by_browsers(&new, &tls));
+        warnings.extend(shortage(&new).map(|few| few.to_string()));
         let system = |e: io::Error| vec![Problem::of("", format!("the system refuses: {e}"))];
         let acceptor = match (&self.tls, &tls.certificate) {
             (None, Some(certificate)) => Some(Acceptor::new(certificate).map_err(system)?),

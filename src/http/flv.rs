@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,13 @@ use super::head::{METHODS, Method};
 use super::refused::{RETRY_AFTER, SIBLING, refused};
 use super::{Connection, Missing, Web};
 use crate::bridge::{flv_file_header, flv_notice, moving};
-use crate::cluster::{Place, Refused, Via};
+use crate::cluster::{Place, Refusal, Refused, Via};
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
 use crate::media::{NameError, Rendition, StreamName};
-use crate::net::{Outlet, OutletEvent, Play, Wish};
+use crate::net::{Admitted, Outlet, OutletEvent, Play, Wish};
 use crate::relay::{Protocol as Watching, Stream};
 use crate::telemetry::metrics::Protocol;
+use crate::telemetry::repeats::repeated;
 use crate::transport::Socket;
 
 /// A page of any origin may play: there are no cookies here that could be misused.
@@ -40,7 +42,7 @@ pub(super) enum Decision {
 }
 
 /// Decides without waiting for anything.
-pub(super) fn decide(web: &Web, wanted: Wanted) -> Decision {
+pub(super) fn decide(web: &Web, wanted: Wanted, admitted: &Admitted, peer: IpAddr) -> Decision {
     let Wanted { method, via, name } = wanted;
     let refuse = |status, fields: &[(&str, &str)], text: &str, reason| {
         let fields: Vec<_> = [ANY_ORIGIN].iter().chain(fields).copied().collect();
@@ -80,7 +82,8 @@ pub(super) fn decide(web: &Web, wanted: Wanted) -> Decision {
         },
         Some(stream) => {
             let kbit = stream.info(Instant::now()).kbit_per_second;
-            match web.cluster.admit(kbit, via) {
+            let room = may_watch(web, admitted, via, peer);
+            match room.and_then(|()| web.cluster.admit(kbit, via)) {
                 Ok(place) => Decision::Play(stream, place),
                 Err(why) => {
                     let code = why.why.code();
@@ -105,6 +108,27 @@ pub(super) fn decide(web: &Web, wanted: Wanted) -> Decision {
             }
         },
     }
+}
+
+/// Whether this connection may become a viewer's: those of the reserve are for whoever does not watch.
+pub(super) fn may_watch(
+    web: &Web,
+    admitted: &Admitted,
+    via: Via,
+    peer: IpAddr,
+) -> Result<(), Refused> {
+    admitted.may_watch().map_err(|full| {
+        repeated(full.label(), peer, Instant::now(), || {
+            tracing::info!(
+                %peer, code = full.label(),
+                "a viewer is sent elsewhere: viewers have all connections that they may ({})", full.bound()
+            );
+        });
+        Refused {
+            why: Refusal::Full,
+            sibling: web.cluster.sibling(via),
+        }
+    })
 }
 
 /// What a viewer hears who is not taken.

@@ -146,7 +146,7 @@ pub async fn connection(shard: Rc<Shard>, incoming: Incoming, web: Arc<Web>) {
         web,
         peer,
         local,
-        admitted,
+        admitted: Rc::new(admitted),
         secure: socket.is_secure(),
     };
     let (protocol, reason) = connection.run(socket, at).await;
@@ -160,7 +160,7 @@ struct Connection {
     web: Arc<Web>,
     peer: SocketAddr,
     local: SocketAddr,
-    admitted: Admitted,
+    admitted: Rc<Admitted>,
     /// It came in TLS.
     secure: bool,
 }
@@ -247,7 +247,7 @@ impl Connection {
 
     async fn flv(&self, socket: Socket, wanted: flv::Wanted) -> Closed {
         let via = wanted.via;
-        match flv::decide(&self.web, wanted) {
+        match flv::decide(&self.web, wanted, &self.admitted, self.peer.ip()) {
             flv::Decision::Answer(answer, reason) => self.answer(socket, answer, reason).await,
             flv::Decision::Play(stream, place) => {
                 let reason = self.watch(socket, &stream, via).await;

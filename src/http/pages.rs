@@ -37,9 +37,12 @@ use crate::limits::{
     MAX_HTTP_HEADERS,
 };
 use crate::media::StreamName;
-use crate::net::Shard;
+use crate::net::{Admitted, Shard};
 use crate::relay::{State as StreamState, StreamInfo};
 use crate::transport::Socket;
+
+/// Media files are below this.
+const FILES: &str = "/files/";
 
 /// How serving pages ended.
 pub(super) enum After {
@@ -68,6 +71,7 @@ pub(super) async fn serve(connection: &Connection, read: Bytes, socket: Socket) 
         shard: Rc::clone(&connection.shard),
         peer: connection.peer,
         secure: connection.secure,
+        admitted: Rc::clone(&connection.admitted),
         life: life.clone(),
         thinking: Rc::clone(&thinking),
         wanted: Rc::clone(&wanted),
@@ -185,6 +189,7 @@ struct Pages {
     shard: Rc<Shard>,
     peer: SocketAddr,
     secure: bool,
+    admitted: Rc<Admitted>,
     life: Life,
     /// Whether a request is there that has no answer yet.
     thinking: Rc<Cell<bool>>,
@@ -210,7 +215,22 @@ impl hyper::service::Service<Request<Incoming>> for Pages {
             }));
             return Box::pin(async { Err(HandBack) });
         }
-        let is_last = self.life.is_nearly_over();
+        // The reserve is for many who ask one thing, and not for those who stay: a player of HLS asks every
+        // few seconds, and a file takes as long as it is watched.
+        let reserved = self.admitted.may_watch().is_err();
+        if reserved && request.uri().path().starts_with(FILES) {
+            let refused = flv::may_watch(
+                &self.web,
+                &self.admitted,
+                via(request.headers()),
+                self.peer.ip(),
+            );
+            if let Err(why) = refused {
+                let answer = ending(true, hls::refuse(&self.web, &why));
+                return Box::pin(async { Ok(answer) });
+            }
+        }
+        let is_last = reserved || self.life.is_nearly_over();
         let thinking = Rc::clone(&self.thinking);
         thinking.set(true);
         if let Some(asked) = hls::asked(request.uri().path()) {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod ending;
+mod reserve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ impl Site {
             shards: Shards::start(2, limits, crate::net::Latency::default(), &metrics).unwrap(),
             admission: Admission::new(AdmissionLimits {
                 connections: 100,
+                descriptors: usize::MAX,
                 pending: 50,
                 pending_per_address: 50,
             }),

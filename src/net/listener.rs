@@ -384,6 +384,7 @@ mod tests {
             .unwrap(),
             admission: Admission::new(AdmissionLimits {
                 connections,
+                descriptors: usize::MAX,
                 pending: 100,
                 pending_per_address: 100,
             }),

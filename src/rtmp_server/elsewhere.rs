@@ -7,7 +7,7 @@ use super::RtmpServer;
 use super::connection::Connection;
 use crate::amf::Value;
 use crate::bridge::moving;
-use crate::cluster::{Place, Refused, Sibling};
+use crate::cluster::{Place, Refusal, Refused, Sibling};
 use crate::relay::Stream;
 use crate::rtmp::session::reason::CloseReason;
 use crate::rtmp::status::{self, Level, code};
@@ -28,7 +28,8 @@ fn tc_url(sibling: Option<&Sibling>, app: &str) -> Option<String> {
 impl Connection {
     /// Whether a viewer of this application is turned away; then it has been.
     pub(super) fn is_full(&mut self, app: &str) -> bool {
-        let Err(refused) = self.server.cluster.would_admit(self.via) else {
+        let room = self.leave_reserve();
+        let Err(refused) = room.and_then(|()| self.server.cluster.would_admit(self.via)) else {
             return false;
         };
         self.note(&refused);
@@ -37,6 +38,27 @@ impl Connection {
         self.machine
             .reject_connect(code::CONNECT_REJECTED, &sentence(&refused), ex);
         true
+    }
+
+    /// Whether this connection may become a viewer's: those of the reserve are for whoever does not watch.
+    /// It is asked before anything waits, as the reserve is small.
+    pub(super) fn leave_reserve(&self) -> Result<(), Refused> {
+        self.admitted.may_watch().map_err(|_| Refused {
+            why: Refusal::Full,
+            sibling: self.server.cluster.sibling(self.via),
+        })
+    }
+
+    /// Refuses a play on a connection of the reserve, and ends that: players that stay and wait would have
+    /// the reserve among themselves.
+    pub(super) fn turn_away(&mut self, stream: u32, refused: &Refused) {
+        self.send_elsewhere(stream, refused);
+        #[cfg(feature = "publish")]
+        if !self.publishing.is_empty() {
+            return; // an encoder that looks at itself
+        }
+        self.machine
+            .close(CloseReason::Driver(refused.why.code(), refused.to_string()));
     }
 
     /// A place among the viewers, for whoever is one.
@@ -72,12 +94,20 @@ impl Connection {
 
     fn note(&self, refused: &Refused) {
         let code = refused.why.code();
+        // Full of connections, and not of viewers or traffic.
+        let bound = match self.admitted.may_watch() {
+            Err(full) => format!(
+                "; viewers have all connections that they may ({})",
+                full.bound()
+            ),
+            Ok(()) => String::new(),
+        };
         self.shard.metrics().sent_elsewhere(code);
         repeated(code, self.peer.ip(), Instant::now(), || {
             tracing::info!(
                 peer = %self.peer, code,
                 sibling = refused.sibling.as_ref().map_or("none", |host| &host.id),
-                "a viewer is sent elsewhere: {refused}"
+                "a viewer is sent elsewhere: {refused}{bound}"
             );
         });
     }

@@ -227,6 +227,11 @@ impl Connection {
                 .machine
                 .reject_play(stream, refusal.code, &refusal.description);
         }
+        if !self.identity.is_mirror()
+            && let Err(refused) = self.leave_reserve()
+        {
+            return self.turn_away(stream, &refused);
+        }
         // What is live counts, unless a recording is asked for.
         let live = |known: &StreamName| self.server.hub.get(known).is_some();
         match known {

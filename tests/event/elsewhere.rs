@@ -445,6 +445,56 @@ async fn a_full_standalone_names_another_server_at_the_play() {
 }
 
 #[tokio::test]
+async fn viewers_never_lock_out_the_encoder() {
+    let folder = folder();
+    let mut settings = settings(Role::Standalone, folder.path());
+    settings.limits.max_connections = 16; // of which viewers may have 14
+    let server = Running::start(settings);
+    let encoder = Encoder::start(server.rtmp, 0).await;
+    let mut viewers = Vec::new();
+    for _ in 0..13 {
+        let viewer = Viewer::start(server.rtmp).await;
+        viewer.until_frame(0).await;
+        viewers.push(viewer);
+    }
+    // Each is refused in its own protocol, and does not stay in the reserve: two could.
+    for _ in 0..5 {
+        assert_eq!(turned_away(server.rtmp).await, None);
+    }
+    let late = Viewer::start(server.rtmp).await;
+    eventually("who was turned away is closed", || {
+        late.seen().ended.is_some()
+    })
+    .await;
+    assert!(open_flv(server.http).await.1.starts_with("HTTP/1.1 503 "));
+
+    // The encoder is cut, and viewers have its place at once.
+    encoder.cut().await;
+    let watching = || {
+        let streams = server.hub.list(Instant::now());
+        streams.iter().map(|s| s.rtmp_viewers).sum::<usize>()
+    };
+    let wait = async {
+        loop {
+            let last = Viewer::start(server.rtmp).await;
+            eventually("it is taken or not", || {
+                last.seen().ended.is_some() || watching() == 14
+            })
+            .await;
+            if last.seen().ended.is_none() {
+                break last;
+            }
+        }
+    };
+    viewers.push(timeout(PATIENCE, wait).await.unwrap());
+    assert!(server.health().await.starts_with("HTTP/1.1 200 "));
+    let _encoder = Encoder::start(server.rtmp, 500).await;
+    for viewer in &viewers {
+        viewer.until_frame(520).await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_with_https_is_never_sent_to_plain_http() {
     let secured = |settings: &mut Settings| {
         settings.cluster.host = "secure.example.org".to_owned();

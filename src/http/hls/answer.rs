@@ -132,7 +132,7 @@ async fn get(web: &Web, shard: &Rc<Shard>, asked: Asked, request: &Request) -> R
 }
 
 /// A viewer is not taken.
-fn refuse(web: &Web, why: &Refused) -> Response<Body> {
+pub(in crate::http) fn refuse(web: &Web, why: &Refused) -> Response<Body> {
     web.metrics.sent_elsewhere(why.why.code());
     let (body, sibling) = refused(why);
     let mut response = Response::new(Body::from(body));

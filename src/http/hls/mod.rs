@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-pub(super) use self::answer::{Request, answer, asked, preflight};
+pub(super) use self::answer::{Request, answer, asked, preflight, refuse};
 use self::viewers::{Counters, Viewers};
 use crate::bridge::NoSegment;
 use crate::hls::{Bounds, Window};
