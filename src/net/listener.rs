@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use socket2::SockRef;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use super::admission::{Admission, Admitted, Refusal};
 use super::bind::Listener;
 use super::outlet::Ending;
+use super::seldom::Complaints;
 use super::shards::{Shard, Shards};
 use super::socket::{canonical, prepare};
-use crate::limits::{ACCEPT_PAUSE, REFUSAL_LOG};
+use crate::limits::ACCEPT_PAUSE;
 use crate::system::is_peers_network;
 use crate::telemetry::metrics::{Metrics, Protocol};
 use crate::transport::Socket;
@@ -98,12 +99,16 @@ impl Listener {
         let address = self.address();
         let socket = tokio::net::TcpListener::from_std(self.into_socket())?;
         let mut spare = spare();
-        let mut refusals = Seldom::default();
-        let mut errors = Seldom::default();
+        let mut complaints = Complaints::new(address);
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 () = &mut close => break,
+                () = until(complaints.due()) => {
+                    let now = Instant::now();
+                    complaints.say_rest(Some(now), now);
+                    continue;
+                }
             };
             let now = Instant::now();
             // From here it belongs to the event queue of its shard.
@@ -114,15 +119,7 @@ impl Listener {
                             door.hand_over(protocol, incoming, handler.clone()).await;
                         }
                         Ok(None) => {}
-                        Err(refusal) => {
-                            if let Some(unsaid) = refusals.say(now) {
-                                let peer = canonical(peer).ip();
-                                tracing::warn!(
-                                    listener = %address, %peer, unsaid,
-                                    code = refusal.label(), "connection refused: {refusal}"
-                                );
-                            }
-                        }
+                        Err(refusal) => complaints.refused(refusal, canonical(peer).ip(), now),
                     }
                     continue;
                 }
@@ -137,11 +134,13 @@ impl Listener {
                     if let Ok(Ok(_closed)) = timeout(ACCEPT_PAUSE, socket.accept()).await {
                         door.metrics.refused("descriptors");
                     }
-                    complain(&mut errors, &door.metrics, address, &error, now);
+                    door.metrics.accept_errors.inc();
+                    complaints.failed(&error, now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
                 After::Pause => {
-                    complain(&mut errors, &door.metrics, address, &error, now);
+                    door.metrics.accept_errors.inc();
+                    complaints.failed(&error, now);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -149,6 +148,7 @@ impl Listener {
                 spare = self::spare();
             }
         }
+        complaints.say_rest(None, Instant::now());
         // Whoever the kernel connected already would be reset by closing.
         let socket = socket.into_std()?;
         while let Ok((stream, peer)) = socket.accept() {
@@ -288,16 +288,11 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-fn complain(
-    errors: &mut Seldom,
-    metrics: &Metrics,
-    listener: SocketAddr,
-    error: &io::Error,
-    now: Instant,
-) {
-    metrics.accept_errors.inc();
-    if let Some(unsaid) = errors.say(now) {
-        tracing::error!(%listener, unsaid, code = "accept", "accept failed, trying again: {error}");
+/// Never, when there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -330,28 +325,6 @@ fn after(error: &io::Error) -> After {
         Some(error) if is_peers_network(error) => After::Next,
         Some(Errno::EMFILE | Errno::ENFILE) => After::Shed,
         _ => After::Pause,
-    }
-}
-
-/// Lets one log line pass in [`REFUSAL_LOG`] and counts the others.
-#[derive(Debug, Default)]
-struct Seldom {
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Seldom {
-    /// `Some` when a line may be written: how many were not since the last one.
-    fn say(&mut self, now: Instant) -> Option<u64> {
-        let quiet = self
-            .last
-            .is_none_or(|last| now.saturating_duration_since(last) >= REFUSAL_LOG);
-        if quiet {
-            self.last = Some(now);
-            return Some(std::mem::take(&mut self.unsaid));
-        }
-        self.unsaid = self.unsaid.saturating_add(1);
-        None
     }
 }
 
@@ -454,6 +427,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_refusals_are_said_in_the_end() {
+        let (_, door) = open(0);
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let (to, log) = (listener.address(), tempfile::NamedTempFile::new().unwrap());
+        let writer = std::sync::Mutex::new(log.reopen().unwrap());
+        let lines = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(writer)
+            .finish();
+        let _guard = tracing::subscriber::set_default(lines);
+        for _ in 0..51 {
+            let _refused = tokio::net::TcpStream::connect(to).await.unwrap();
+        }
+        let metrics = Arc::clone(&door.metrics);
+        let all = async {
+            while metrics.refusals("max_connections") < 51 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let served = listener.serve(Protocol::Http, door, echo, all);
+        timeout(Duration::from_secs(10), served)
+            .await
+            .unwrap()
+            .unwrap();
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let told: Vec<_> = log.lines().collect();
+        assert_eq!(told.len(), 2, "{log}");
+        assert!(told[0].contains("connection refused: "), "{log}");
+        assert!(
+            told[1].contains("50 more connections were refused: "),
+            "{log}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_handler_that_panics_is_counted_and_costs_one_connection() {
         let (_, door) = open(10);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
@@ -488,16 +496,5 @@ mod tests {
         assert_eq!(of(Errno::ENFILE), After::Shed);
         assert_eq!(of(Errno::ENOMEM), After::Pause);
         assert_eq!(after(&io::Error::other("strange")), After::Pause);
-    }
-
-    #[test]
-    fn a_flood_of_refusals_is_a_line_in_ten_seconds() {
-        let mut seldom = Seldom::default();
-        let start = Instant::now();
-        assert_eq!(seldom.say(start), Some(0));
-        for n in 0..500 {
-            assert_eq!(seldom.say(start + Duration::from_millis(n)), None);
-        }
-        assert_eq!(seldom.say(start + REFUSAL_LOG), Some(500));
     }
 }

@@ -24,6 +24,7 @@ mod pairs;
 mod player;
 mod registry;
 mod secure;
+mod seldom;
 mod shards;
 mod socket;
 #[cfg(test)]
