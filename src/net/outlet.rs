@@ -8,6 +8,7 @@
 //! ([`Outlet::turn`]). Once the socket is full, or more than one write is due, the connection's own
 //! task goes on in [`Outlet::drive`] until it has caught up.
 
+mod ending;
 mod farewell;
 mod own;
 mod playing;
@@ -27,12 +28,13 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use super::bell::LocalBell;
+pub use ending::Ending;
 use own::Own;
 pub use playing::Playing;
 
 use super::player::{Play, Player, Sent};
 use super::shards::Shard;
-use super::socket::canonical;
+use super::socket::{canonical, forget_on_close};
 use crate::limits::{MAX_CONTROL_BACKLOG, MAX_CONTROL_QUEUE, MAX_MESSAGE_STREAMS};
 use crate::relay::Stream;
 use crate::telemetry::logging::limited;
@@ -43,32 +45,6 @@ use crate::transport::Socket;
 const CONTROL_BATCH: usize = 16;
 /// Bytes that one connection may write before the others of its shard get their turn.
 const TURN: usize = 256 * 1024;
-
-/// Why the sending side of a connection is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ending {
-    /// The socket was closed or reset by the peer.
-    Gone,
-    /// The peer accepted no byte for [`crate::limits::Limits::send_timeout`].
-    TooSlow,
-    /// The peer made us answer more than it reads.
-    Overflow,
-    /// A defect of the server.
-    Defect,
-}
-
-impl Ending {
-    /// The label of the metrics and the field of the log.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Gone => "peer-gone",
-            Self::TooSlow => "too-slow",
-            Self::Overflow => "control-overflow",
-            Self::Defect => "defect",
-        }
-    }
-}
 
 /// What the connection's task must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -372,6 +348,10 @@ impl Outlet {
     fn event(&self) -> Option<OutletEvent> {
         let mut state = self.state.borrow_mut();
         if let Some(ending) = state.ending {
+            if matches!(ending, Ending::TooSlow | Ending::Overflow) {
+                // It does not read; whatever the kernel holds for it is of no use any more.
+                forget_on_close(&self.socket);
+            }
             return Some(OutletEvent::Closed(ending));
         }
         if let Some(wish) = state.wish.take() {
@@ -469,11 +449,12 @@ impl Outlet {
     }
 
     /// Once a viewer; that it goes on skipping is in the metrics and in its last line.
-    fn tell_of_skip(&self, skipped: u64, now: Instant) {
+    fn tell_of_skip(&self, player: &Player, skipped: u64, now: Instant) {
         let peer = self.socket.peer_addr().ok().map(canonical);
         limited("slow-viewer", now, || {
             tracing::info!(
-                peer = ?peer, protocol = self.protocol.label(), skipped, code = "slow-viewer",
+                stream = %player.now().stream, peer = peer.map(tracing::field::display),
+                protocol = self.protocol.label(), skipped, code = "slow-viewer",
                 "a viewer takes less than its stream has, and skips to the newest key frame"
             );
         });
@@ -503,7 +484,7 @@ impl Outlet {
             }
             let totals = &mut state.totals;
             if totals.skipped == 0 && figures.skipped > 0 {
-                self.tell_of_skip(figures.skipped, now);
+                self.tell_of_skip(player, figures.skipped, now);
             }
             totals.frames = totals.frames.saturating_add(figures.frames);
             totals.skipped = totals.skipped.saturating_add(figures.skipped);

@@ -27,6 +27,13 @@ pub(super) fn prepare(socket: &impl std::os::fd::AsFd, vanished: Duration) -> io
     )
 }
 
+/// Closing it from now on forgets what the peer has not taken, and tells it so at once: the kernel would
+/// keep those bytes, and their memory, for as long as a peer that takes nothing lets it.
+pub(super) fn forget_on_close(socket: &impl std::os::fd::AsFd) {
+    // One that is gone already has nothing to forget.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
 /// The address as people and access lists write it: an IPv4 peer of a dual-stack socket is IPv4.
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {

@@ -355,7 +355,7 @@ impl Connection {
             End::Machine(reason) => (reason.code(), reason.to_string()),
             End::Eof => ("peer-closed", "the peer closed the connection".to_owned()),
             End::Socket(error) => ("connection-broken", error.to_string()),
-            End::Outlet(ending) => (ending.label(), "nothing more can be sent".to_owned()),
+            End::Outlet(ending) => (ending.label(), ending.meaning().to_owned()),
             End::Stopping => ("stopping", "the server stops".to_owned()),
         };
         let metrics = self.shard.metrics();
@@ -371,7 +371,7 @@ impl Connection {
                 // These were logged where they were decided.
                 | CloseReason::Driver(
                     "mirror-refused" | "mirror-replaced" | "displaced" | "kicked" | "drained"
-                    | "key-revoked",
+                    | "key-revoked" | "full",
                     _,
                 ),
             ) => false,
@@ -379,16 +379,18 @@ impl Connection {
             End::Outlet(ending) => *ending != Ending::Gone,
             End::Eof | End::Socket(_) | End::Stopping => false,
         };
+        let stream = self.viewing.first().map(Viewing::name);
+        let stream = stream.map(tracing::field::display);
         if notable {
             limited(code, Instant::now(), || {
                 tracing::warn!(
-                    id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                    stream, id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
                     "connection closed: {}", Escaped(&text)
                 );
             });
         } else {
             tracing::debug!(
-                id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
+                stream, id, %peer, code, sent = totals.bytes, skipped = totals.skipped,
                 "connection closed: {}", Escaped(&text)
             );
         }

@@ -38,6 +38,11 @@ enum State {
 }
 
 impl Viewing {
+    /// What it plays.
+    pub(super) const fn name(&self) -> &StreamName {
+        &self.name
+    }
+
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Waits(until) => Some(until),
