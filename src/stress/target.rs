@@ -36,6 +36,19 @@ pub enum TargetError {
     /// It is none of ours.
     #[error("{0}: write rtmp://HOST[:PORT]/APP/STREAM or http://HOST[:PORT]/APP/STREAM.flv")]
     Form(String),
+    /// A user or a password is in it; neither is shown.
+    #[error(
+        "a user and a password are in the URL, and stress logs in nowhere: leave them out, up to and with the @"
+    )]
+    Userinfo,
+    /// It asks for TLS.
+    #[error(
+        "{0}:// asks for TLS, which stress does not speak: load the server's port without it, over rtmp:// or http://"
+    )]
+    Tls(String),
+    /// What stands behind the host is no port.
+    #[error("the port {0:?} of the URL is wrong: it is a number from 1 to 65535")]
+    Port(String),
     /// The name does not resolve.
     #[error("{host}: {source}")]
     Resolve {
@@ -60,15 +73,25 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn new(url: &str, remote: bool) -> Result<Self, TargetError> {
-        let form = || TargetError::Form(url.to_owned());
-        let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
+        // What is behind a question mark may be a secret, and is not said again.
+        let form = || TargetError::Form(url.split('?').next().unwrap_or_default().to_owned());
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        if has_userinfo(rest) {
+            return Err(TargetError::Userinfo);
+        }
         let (protocol, port) = match scheme {
             "rtmp" => (Protocol::Rtmp, 1935),
             "http" => (Protocol::Flv, 80),
             "raw" => (Protocol::Raw, 0),
+            "rtmps" | "https" => return Err(TargetError::Tls(scheme.to_owned())),
             _ => return Err(form()),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = match port_of(authority).ok_or_else(form)? {
+            Some(told) if told.parse::<u16>().is_ok_and(|port| port > 0) => authority.to_owned(),
+            Some(told) => return Err(TargetError::Port(told.to_owned())),
+            None => format!("{authority}:{port}"),
+        };
         let (path, query) = path.find('?').map_or((path, ""), |at| path.split_at(at));
         let (app, name) = match path.split_once('/') {
             Some((app, name)) if !app.is_empty() && !name.is_empty() => (app, name),
@@ -78,14 +101,6 @@ impl Target {
         let name = match protocol {
             Protocol::Flv => name.strip_suffix(".flv").ok_or_else(form)?,
             Protocol::Rtmp | Protocol::Raw => name,
-        };
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let host = if has_port {
-            authority.to_owned()
-        } else {
-            format!("{authority}:{port}")
         };
         let address = host
             .to_socket_addrs()
@@ -119,6 +134,34 @@ impl Target {
     }
 }
 
+/// Whether a user stands before the host. A password may have a slash in it: then what is before the first slash
+/// looks like a host with a port that is no number.
+fn has_userinfo(rest: &str) -> bool {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let wrong_port = || !matches!(port_of(authority), Some(None)) && !ends_with_port(authority);
+    authority.contains('@') || (rest.contains('@') && wrong_port())
+}
+
+fn ends_with_port(authority: &str) -> bool {
+    matches!(port_of(authority), Some(Some(port)) if port.parse::<u32>().is_ok())
+}
+
+/// What stands behind the host's colon, if there is one; `None` when this is no host.
+fn port_of(authority: &str) -> Option<Option<&str>> {
+    let behind = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.1,
+        None => authority
+            .find(':')
+            .map_or("", |at| authority.split_at(at).1),
+    };
+    if behind.is_empty() {
+        return Some(None);
+    }
+    let port = behind.strip_prefix(':')?;
+    // An IPv6 address stands in brackets.
+    (!port.contains(':')).then_some(Some(port))
+}
+
 /// Source addresses that are used in turn: so many that the ports of each (some 28,000) last.
 const SOURCES: usize = 200;
 
@@ -147,7 +190,7 @@ mod tests {
         assert_eq!(t.address.port(), 8080);
         for bad in [
             "127.0.0.1/live/x",
-            "https://127.0.0.1/live/x.flv",
+            "rtmp://::1/live/x",
             "rtmp://127.0.0.1/live",
             "rtmp://127.0.0.1//x",
             "http://127.0.0.1/live/x",
@@ -156,6 +199,34 @@ mod tests {
                 matches!(Target::new(bad, false), Err(TargetError::Form(_))),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_and_no_secret() {
+        let said = |url: &str| Target::new(url, false).unwrap_err().to_string();
+        for url in [
+            "rtmp://ann:password@127.0.0.1/live/x",
+            "rtmp://ann:pass/word@127.0.0.1/live/x",
+            "ann:password@127.0.0.1/live/x",
+            "https://password@127.0.0.1/live/x",
+            "rtmps://ann:password@127.0.0.1:99999/live/x",
+        ] {
+            let text = said(url);
+            assert!(text.contains("a user") && !text.contains("word@"), "{text}");
+        }
+        assert!(!said("rtmp://127.0.0.1/live?t=secret").contains("secret"));
+        // In a stream's name it is a letter as any other.
+        assert!(Target::new("rtmp://127.0.0.1:1935/live/x@y", false).is_ok());
+        assert!(Target::new("rtmp://127.0.0.1/live/x@y", false).is_ok());
+        for tls in ["rtmps://127.0.0.1/live/x", "https://127.0.0.1/live/x.flv"] {
+            assert!(said(tls).contains("TLS"), "{tls}");
+        }
+        assert!(said("rtmp://127.0.0.1:99999/x").contains("the port"));
+        for port in ["99999", "0", "", "x"] {
+            let text = said(&format!("rtmp://127.0.0.1:{port}/x/y"));
+            assert!(text.contains(&format!("the port {port:?}")), "{text}");
+            assert!(said(&format!("rtmp://[::1]:{port}/x/y")).contains("the port"));
         }
     }
 
