@@ -24,12 +24,7 @@ fn options(url: String) -> Options {
         ramp: 1000,
         settle: Duration::ZERO,
         duration: Duration::from_millis(800),
-        programme: Synthetic {
-            bitrate: 400_000,
-            fps: 25,
-            gop: Duration::from_millis(400),
-            audio: 48_000,
-        },
+        programme: Synthetic::default(),
         file: None,
         slow: 0,
         slow_rate: 50_000,
@@ -39,6 +34,16 @@ fn options(url: String) -> Options {
         allow_remote: false,
         pids: vec![std::process::id()],
         terminal: false,
+    }
+}
+
+/// What a test publishes: with key pictures at short intervals, as it has little time.
+fn programme() -> Synthetic {
+    Synthetic {
+        bitrate: 400_000,
+        fps: 25,
+        gop: Duration::from_millis(400),
+        audio: 48_000,
     }
 }
 
@@ -68,11 +73,13 @@ async fn viewers_of_both_kinds_get_every_frame_of_every_stream() {
     beside_a_server(|rtmp, http| {
         let over_rtmp = Options {
             publishers: 3,
+            programme: programme(),
             ..options(format!("rtmp://{rtmp}/live/a"))
         };
         let over_http = Options {
             publish: Some(format!("rtmp://{rtmp}/live/b")),
             publishers: 2,
+            programme: programme(),
             stalled: 2,
             slow: 2,
             ..options(format!("http://{http}/live/b.flv"))

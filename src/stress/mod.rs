@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod histogram;
 mod load;
+mod options;
 mod parser;
 mod picture;
 mod programme;
@@ -88,6 +89,9 @@ pub enum StressError {
     /// The URL.
     #[error("{0}")]
     Target(#[from] TargetError),
+    /// Options that cannot be done, or not together.
+    #[error("{0}")]
+    Options(String),
     /// The programme.
     #[error("{what}: {source}")]
     Programme {
@@ -130,7 +134,7 @@ impl StressError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Target(_) | Self::PublishWhere => 64,
+            Self::Target(_) | Self::PublishWhere | Self::Options(_) => 64,
             Self::Programme { .. } => 66,
             Self::NobodyIn { .. } | Self::Publisher(_) => 69,
             Self::Descriptors { .. } | Self::System(_) => 71,
@@ -143,6 +147,7 @@ impl StressError {
 /// # Errors
 /// [`StressError`] when there is nothing to report.
 pub fn run(options: &Options) -> Result<Report, StressError> {
+    options::check(options)?;
     let target = Target::new(&options.url, options.allow_remote)?;
     let publish = match (&options.publish, options.publishers) {
         (_, 0) => None,

@@ -24,12 +24,23 @@ pub struct Synthetic {
     pub audio: u64,
 }
 
+impl Default for Synthetic {
+    fn default() -> Self {
+        Self {
+            bitrate: 1_000_000,
+            fps: 25,
+            gop: Duration::from_secs(2),
+            audio: 64_000,
+        }
+    }
+}
+
 /// Why there is no programme.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgrammeError {
     /// The numbers cannot be met.
     #[error("no programme has {0}")]
-    Impossible(&'static str),
+    Impossible(String),
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     File(#[from] std::io::Error),
@@ -75,6 +86,8 @@ const AAC_CONFIG: [u8; 4] = [0xaf, 0, 0x12, 0x10];
 const SILENCE: [u8; 6] = [0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c];
 /// A key picture has the weight of this many others.
 const KEY_WEIGHT: u64 = 6;
+/// Bytes that a picture has on average at the least, with its stamp.
+const LEAST_PICTURE: u64 = 100;
 /// How long the key picture of the longest GOP may last.
 const MAX_GOP: Duration = Duration::from_secs(60);
 /// The longest file, bytes.
@@ -140,12 +153,7 @@ impl Programme {
     /// # Errors
     /// [`ProgrammeError::Impossible`].
     pub fn synthetic(s: &Synthetic) -> Result<Self, ProgrammeError> {
-        if s.fps == 0 || s.fps > 1000 {
-            return Err(ProgrammeError::Impossible("such a frame rate"));
-        }
-        if s.gop > MAX_GOP {
-            return Err(ProgrammeError::Impossible("so long a GOP"));
-        }
+        check(s)?;
         let interval = Duration::from_secs(1) / s.fps;
         let gop = u64::from(s.fps)
             .saturating_mul(u64::try_from(s.gop.as_millis()).unwrap_or(u64::MAX))
@@ -167,7 +175,9 @@ impl Programme {
             let used = 5 + 4 + 3 + STAMP + 1 + units.len();
             let size = usize::try_from(size).unwrap_or(usize::MAX);
             if size > flv::MAX_BODY / 2 {
-                return Err(ProgrammeError::Impossible("so high a bitrate"));
+                return Err(impossible(
+                    "so high a bitrate: its key pictures would be too large",
+                ));
             }
             picture::put_filler(&mut units, size.saturating_sub(used));
             pieces.push(Piece::video(
@@ -201,7 +211,7 @@ impl Programme {
     /// [`ProgrammeError`].
     pub fn file(path: &Path) -> Result<Self, ProgrammeError> {
         if std::fs::metadata(path)?.len() > MAX_FILE {
-            return Err(ProgrammeError::Impossible("a file of more than 256 MiB"));
+            return Err(impossible("a file of more than 256 MiB"));
         }
         let bytes = std::fs::read(path)?;
         let mut input = bytes.as_slice();
@@ -328,6 +338,47 @@ impl<'p> Iterator for Playhead<'p> {
     }
 }
 
+fn impossible(what: &str) -> ProgrammeError {
+    ProgrammeError::Impossible(what.to_owned())
+}
+
+/// The bit/s of audio whose frames have so many bytes of filling.
+const fn audio_rate(filling: usize) -> u64 {
+    let bytes = (2 + DSE_HEAD + STAMP + filling + SILENCE.len()) as u64;
+    bytes * 8 * SAMPLE_RATE / AAC_FRAME
+}
+
+/// Whether the numbers can be met: what is not as heavy as was asked for would be measured as if it were.
+fn check(s: &Synthetic) -> Result<(), ProgrammeError> {
+    let say = |what: String| Err(ProgrammeError::Impossible(what));
+    if s.fps == 0 || s.fps > 1000 {
+        return say(format!("{} pictures a second: say 1 to 1000", s.fps));
+    }
+    if s.gop > MAX_GOP {
+        return say(format!("so long a GOP: say up to {} s", MAX_GOP.as_secs()));
+    }
+    let (least, most) = (audio_rate(0), audio_rate(254 - STAMP));
+    if s.audio > 0 && !(least..=most).contains(&s.audio) {
+        return say(format!(
+            "audio of {} bit/s: say {} to {}, or 0 for none",
+            s.audio,
+            least.div_ceil(1000) * 1000,
+            most / 1000 * 1000
+        ));
+    }
+    let least = s.audio.saturating_add(u64::from(s.fps) * LEAST_PICTURE * 8);
+    if s.bitrate < least {
+        return say(format!(
+            "{} bit/s with {} of audio and {} pictures a second: say at least {}",
+            s.bitrate,
+            s.audio,
+            s.fps,
+            least.div_ceil(1000) * 1000
+        ));
+    }
+    Ok(())
+}
+
 fn header(kind: u8, payload: Bytes) -> flv::Tag {
     flv::Tag {
         kind,
@@ -431,6 +482,19 @@ mod tests {
     fn what_cannot_be_is_refused() {
         for bad in [
             Synthetic { fps: 0, ..USUAL },
+            // Its frames have room for no more, and the stamp takes so much already.
+            Synthetic {
+                audio: 91_000,
+                ..USUAL
+            },
+            Synthetic {
+                audio: 8000,
+                ..USUAL
+            },
+            Synthetic {
+                bitrate: 70_000,
+                ..USUAL
+            },
             Synthetic {
                 gop: Duration::MAX,
                 ..USUAL
@@ -441,6 +505,21 @@ mod tests {
             },
         ] {
             assert!(Programme::synthetic(&bad).is_err());
+        }
+        // What is taken is met.
+        let weights = [(84_000, 64_000), (200_000, 90_000), (120_000, 20_000)];
+        for (bitrate, audio) in weights {
+            let programme = Programme::synthetic(&Synthetic {
+                bitrate,
+                audio,
+                ..USUAL
+            });
+            let programme = programme.unwrap();
+            let ten = programme.play();
+            let ten = ten.take_while(|d| d.at < Duration::from_secs(10));
+            let bits: usize = ten.map(|d| d.payload(0).len() * 8).sum();
+            let asked = usize::try_from(bitrate * 10).unwrap();
+            assert!(bits.abs_diff(asked) < asked / 20, "{bits} of {asked}");
         }
     }
 }
