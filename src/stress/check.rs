@@ -11,6 +11,7 @@ use crate::flv;
 
 /// What the checked viewers found, all together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "Told")]
 pub struct Findings {
     /// Viewers that are checked, and have had a frame.
     pub viewers: u64,
@@ -30,7 +31,42 @@ pub struct Findings {
     pub backwards: u64,
 }
 
+/// [`Findings`] as JSON has them: what nobody could look at is null, as 0 would say that all is well.
+#[derive(Serialize)]
+struct Told {
+    viewers: u64,
+    frames: u64,
+    missing: Option<u64>,
+    gaps: Option<u64>,
+    disordered: Option<u64>,
+    damaged: Option<u64>,
+    unstamped: u64,
+    backwards: u64,
+}
+
+impl From<Findings> for Told {
+    fn from(f: Findings) -> Self {
+        let known = |figure| (!f.is_blind()).then_some(figure);
+        Self {
+            viewers: f.viewers,
+            frames: f.frames,
+            missing: known(f.missing),
+            gaps: known(f.gaps),
+            disordered: known(f.disordered),
+            damaged: known(f.damaged),
+            unstamped: f.unstamped,
+            backwards: f.backwards,
+        }
+    }
+}
+
 impl Findings {
+    /// Whether frames came, and none had a stamp: loss, order, damage and lateness cannot be told.
+    #[must_use]
+    pub const fn is_blind(&self) -> bool {
+        self.frames > 0 && self.unstamped == self.frames
+    }
+
     /// Whether anything is not as it was sent.
     #[must_use]
     pub const fn is_bad(&self) -> bool {
@@ -88,6 +124,17 @@ impl Check {
         let back = last.is_some_and(|last| timestamp.wrapping_sub(last) > u32::MAX / 2);
         findings.backwards += u64::from(back);
         *last = Some(timestamp);
+        let picture = if kind == flv::VIDEO {
+            self.last_picture.replace(now)
+        } else {
+            None
+        };
+        let mut meters = timing.zip(since);
+        if let (Some((timing, _)), Some(before)) = (&mut meters, picture) {
+            timing
+                .between
+                .add(micros(now.saturating_duration_since(before)));
+        }
         let Some((stamp, whole)) = Stamp::find(payload) else {
             findings.unstamped += 1;
             return;
@@ -97,19 +144,9 @@ impl Check {
         if since.is_some() {
             self.order(stamp.sequence, findings);
         }
-        let picture = if kind == flv::VIDEO {
-            self.last_picture.replace(now)
-        } else {
-            None
-        };
-        let Some((timing, since)) = timing.zip(since) else {
+        let Some((timing, since)) = meters else {
             return;
         };
-        if let Some(before) = picture {
-            timing
-                .between
-                .add(micros(now.saturating_duration_since(before)));
-        }
         if stamp.nanos > clock.at(since) {
             let late = clock.at(now).saturating_sub(stamp.nanos) / 1000;
             if kind == flv::VIDEO {
@@ -192,6 +229,31 @@ mod tests {
         assert_eq!((found.viewers, found.frames, found.unstamped), (1, 83, 0));
         // Who had no frame was not checked.
         assert_eq!(look(&[], None).viewers, 0);
+    }
+
+    #[test]
+    fn without_stamps_only_evenness_is_told() {
+        let (clock, now) = (Clock::new(), Instant::now());
+        let (mut check, mut findings) = (Check::default(), Findings::default());
+        let mut timing = Timing::default();
+        for (time, at) in [(0, 0), (40, 40), (80, 90)] {
+            let now = now + Duration::from_millis(at);
+            let frame = (flv::VIDEO, time, &[0x17_u8, 1, 0, 0, 0, 9][..]);
+            let meters = (&mut findings, Some(&mut timing));
+            check.frame(frame, (now, Some(now)), &clock, meters);
+        }
+        assert!(findings.is_blind() && !findings.is_bad());
+        assert_eq!(timing.between.summary(1000.0).max, 50.0);
+        assert_eq!(timing.video.summary(1000.0).count, 0);
+        let json = serde_json::to_value(findings).unwrap();
+        assert!(json["missing"].is_null() && json["damaged"].is_null());
+        assert_eq!(
+            (&json["frames"], &json["backwards"]),
+            (&3.into(), &0.into())
+        );
+        // Who checked nothing, as nobody asked, has nothing to hide.
+        let json = serde_json::to_value(Findings::default()).unwrap();
+        assert_eq!(json["missing"], 0);
     }
 
     #[test]
