@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::clock::Clock;
 use super::histogram::Histogram;
@@ -25,6 +25,10 @@ const MAX_UNSENT: usize = 4 << 20;
 
 /// Publishers that log in at the same time: a server bounds unfinished logins of one address.
 const LOGINS: usize = 16;
+
+/// How long the server may take for the last words of a publisher, and for those of all.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const ALL_LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the publishers did so far; shared with their thread.
 #[derive(Debug, Default)]
@@ -127,8 +131,8 @@ impl All {
         let all = Arc::new(self);
         let mut tasks = JoinSet::new();
         for index in 0..all.count {
-            let all = Arc::clone(&all);
-            tasks.spawn(async move { all.one(index).await });
+            let (all, stopped) = (Arc::clone(&all), stopped.clone());
+            tasks.spawn(async move { all.one(index, stopped).await });
         }
         tokio::select! {
             // The sender going away means the same.
@@ -140,10 +144,17 @@ impl All {
                 std::future::pending::<()>().await;
             } => {}
         }
+        // A server told that they end frees their streams at once.
+        let _ = timeout(ALL_LAST_WORDS, async {
+            while tasks.join_next().await.is_some() {}
+        })
+        .await;
     }
 
-    async fn one(&self, index: usize) {
-        let Err(failure) = self.publish(index).await;
+    async fn one(&self, index: usize, stopped: watch::Receiver<bool>) {
+        let Err(failure) = self.publish(index, stopped).await else {
+            return;
+        };
         let mut first = self
             .published
             .failure
@@ -152,12 +163,21 @@ impl All {
         first.get_or_insert_with(|| failure.to_string());
     }
 
-    async fn publish(&self, index: usize) -> Result<std::convert::Infallible, Failure> {
+    async fn publish(
+        &self,
+        index: usize,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
         let name = self.target.stream(index, self.count);
-        // Nothing closes the semaphore.
-        let turn = self.logins.acquire().await.ok();
-        let (mut session, stream) = self.begin(&name).await?;
-        drop(turn);
+        let begin = async {
+            // Nothing closes the semaphore.
+            let _turn = self.logins.acquire().await.ok();
+            self.begin(&name).await
+        };
+        let (mut session, stream) = tokio::select! {
+            begun = begin => begun?,
+            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+        };
         self.published.started.fetch_add(1, Ordering::Relaxed);
         for (kind, payload) in self.programme.headers() {
             session.machine().send_media(stream, kind, 0, &payload);
@@ -167,11 +187,16 @@ impl All {
         let begin = Instant::now() + Duration::from_micros(share.unwrap_or_default().into());
         for due in self.programme.play() {
             let at = begin + due.at;
-            while Instant::now() < at {
+            while Instant::now() < at && !*stopped.borrow() {
                 tokio::select! {
                     event = session.next() => refusal(event?, &name)?,
                     () = sleep_until(at.into()) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
                 }
+            }
+            if *stopped.borrow() {
+                say_goodbye(&mut session, stream).await;
+                return Ok(());
             }
             if session.unsent() > MAX_UNSENT {
                 self.published.held.fetch_add(1, Ordering::Relaxed);
@@ -220,6 +245,17 @@ impl All {
             }
         }
     }
+}
+
+/// Ends the stream in so many words, so that the server need not wonder whether the encoder comes back.
+async fn say_goodbye(session: &mut Session, stream: u32) {
+    session.machine().delete_stream(stream);
+    let _ = timeout(LAST_WORDS, async {
+        // `next` takes what the machine has written; there is nothing more to hear.
+        while let Ok(Ok(_)) = timeout(Duration::from_millis(1), session.next()).await {}
+        session.flush().await
+    })
+    .await;
 }
 
 /// An error when the event is one.
