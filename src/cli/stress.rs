@@ -1,5 +1,6 @@
 //! `crtmpserver stress`.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +9,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{EX_IOERR, output};
-use crate::stress::{self, Options, Report, Synthetic};
+use crate::stress::{self, Options, Report, Stop, Synthetic};
+
+/// sysexits: what the system did not give, and a file that cannot be made.
+const EX_OSERR: u8 = 71;
+const EX_CANTCREAT: u8 = 73;
 
 /// How much load, and of what kind.
 #[derive(Debug, Args)]
@@ -78,38 +83,107 @@ pub(super) struct StressArgs {
 }
 
 pub(super) fn run(args: &StressArgs) -> ExitCode {
-    let report = match stress::run(&args.options()) {
+    // Before the run: it would be a pity to find out behind it.
+    let mut json = match args.json.as_deref().map(Json::open).transpose() {
+        Ok(json) => json,
+        Err(message) => {
+            output::error(&message);
+            return ExitCode::from(EX_CANTCREAT);
+        }
+    };
+    let stop = match Stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            output::error(&format!("the system takes no handler of signals: {error}"));
+            return ExitCode::from(EX_OSERR);
+        }
+    };
+    let report = match stress::run_until(&args.options(), &stop) {
         Ok(report) => report,
         Err(error) => {
+            json.iter().for_each(Json::forget);
             output::error(&error.to_string());
             return ExitCode::from(error.exit_code());
         }
     };
-    if let Err(message) = tell(&report, args.json.as_deref()) {
+    if let Err(message) = tell(&report, json.as_mut()) {
         output::error(&message);
         return ExitCode::from(EX_IOERR);
     }
-    if report.is_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    if let Some(signal) = stop.signal() {
+        return ExitCode::from(signal.saturating_add(128));
+    }
+    let faults = report.faults();
+    if faults.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    output::error(&format!(
+        "not everybody got everything: {}",
+        faults.join("; ")
+    ));
+    ExitCode::FAILURE
+}
+
+/// Where the report goes as JSON.
+struct Json {
+    path: PathBuf,
+    /// None is standard output.
+    file: Option<File>,
+    is_new: bool,
+}
+
+impl Json {
+    fn open(path: &Path) -> Result<Self, String> {
+        let is_new = !path.exists();
+        let file = if path == Path::new("-") {
+            None
+        } else {
+            // What is in it stays until there is a report.
+            let file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path);
+            Some(file.map_err(|e| {
+                format!(
+                    "--json {}: cannot be written: {e}: name another file",
+                    path.display()
+                )
+            })?)
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_new,
+        })
+    }
+
+    /// Leaves nothing behind when there is no report.
+    fn forget(&self) {
+        if self.file.is_some() && self.is_new {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
-fn tell(report: &Report, json: Option<&Path>) -> Result<(), String> {
-    let Some(path) = json else {
+fn tell(report: &Report, json: Option<&mut Json>) -> Result<(), String> {
+    let Some(json) = json else {
         output::line(report.to_string().trim_end());
         return Ok(());
     };
     let text = serde_json::to_string_pretty(report).map_err(|e| e.to_string())?;
-    if path == Path::new("-") {
+    let Some(file) = &mut json.file else {
         output::line(&text);
         return Ok(());
-    }
+    };
     output::line(report.to_string().trim_end());
-    std::fs::File::create(path)
-        .and_then(|mut file| writeln!(file, "{text}"))
-        .map_err(|e| format!("{}: cannot be written: {e}", path.display()))
+    let cut = match file.metadata() {
+        // A pipe or a device has no end to cut.
+        Ok(about) if about.is_file() => file.set_len(0),
+        _ => Ok(()),
+    };
+    cut.and_then(|()| writeln!(file, "{text}"))
+        .map_err(|e| format!("{}: cannot be written: {e}", json.path.display()))
 }
 
 impl StressArgs {

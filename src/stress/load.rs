@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,12 +12,14 @@ use socket2::{Domain, Socket, Type};
 
 use super::check::{Findings, Timing, micros};
 use super::clock::Clock;
-use super::histogram::{Histogram, as_f64};
+use super::figures::{Usages, Window, failure_of};
+use super::histogram::Histogram;
 use super::parser::Parser;
 use super::publisher::{Published, client};
-use super::report::{Publishing, Report, Server};
+use super::report::{Crowd, Report};
+use super::stop::Stop;
 use super::target::{Protocol, Target, source};
-use super::usage::{Usage, own_cpu};
+use super::usage::Usage;
 use super::viewer::{Pace, Shared, Viewer};
 use super::{Options, StressError};
 
@@ -42,61 +42,76 @@ const CONNECTS: usize = 64;
 
 /// All viewers, and what is known of them.
 pub(super) struct Load<'o> {
-    options: &'o Options,
-    target: Target,
+    pub(super) options: &'o Options,
+    stop: &'o Stop,
+    pub(super) target: Target,
     streams: usize,
     poll: Poll,
-    viewers: Vec<Option<Viewer>>,
-    shared: Shared,
-    reasons: BTreeMap<String, u64>,
-    ended: Ended,
-    join: Histogram,
-    key: Histogram,
-    pauses: Histogram,
-    published: Option<std::sync::Arc<Published>>,
-    usage: Usages,
+    pub(super) viewers: Vec<Option<Viewer>>,
+    /// Viewers that have yet to get their first picture.
+    joining: usize,
+    /// Viewers that are there.
+    living: usize,
+    /// When the last one went.
+    gone: Instant,
+    pub(super) shared: Shared,
+    pub(super) reasons: BTreeMap<String, u64>,
+    pub(super) ended: Ended,
+    pub(super) starved: Starved,
+    pub(super) join: Histogram,
+    pub(super) key: Histogram,
+    pub(super) pauses: Histogram,
+    pub(super) published: Option<std::sync::Arc<Published>>,
+    pub(super) usage: Usages,
 }
 
-/// Viewers that are no more.
+/// Viewers that are no more, by how they read.
 #[derive(Default)]
-struct Ended {
-    failed: usize,
-    disconnected: usize,
-    /// Viewers that had media.
-    connected: usize,
-    without_key_frame: usize,
-    bytes: u64,
+pub(super) struct Ended {
+    pub(super) full: Crowd,
+    pub(super) slow: Crowd,
+    pub(super) stalled: Crowd,
+    pub(super) bytes: u64,
 }
 
+impl Ended {
+    pub(super) const fn of(&mut self, pace: Pace) -> &mut Crowd {
+        match pace {
+            Pace::Full => &mut self.full,
+            Pace::Slow(_) => &mut self.slow,
+            Pace::Stalled => &mut self.stalled,
+        }
+    }
+
+    fn connected(&self) -> usize {
+        self.full.connected + self.slow.connected + self.stalled.connected
+    }
+}
+
+/// Viewers that read and got nothing for long, while the figures were taken.
 #[derive(Default)]
-struct Usages {
-    before: Usage,
-    begin: Usage,
-    most: Usage,
-}
-
-/// When the figures began.
-struct Window {
-    begin: Instant,
-    own_cpu: Duration,
-    /// Bytes of each viewer.
-    received: Vec<u64>,
-    total: u64,
+pub(super) struct Starved {
+    pub(super) viewers: usize,
+    pub(super) longest: Duration,
 }
 
 impl<'o> Load<'o> {
     pub(super) fn new(
-        options: &'o Options,
+        (options, stop): (&'o Options, &'o Stop),
         target: Target,
         clock: Clock,
         published: Option<std::sync::Arc<Published>>,
     ) -> io::Result<Self> {
         Ok(Self {
             options,
+            stop,
             target,
             streams: options.streams.max(options.publishers).max(1),
             poll: Poll::new()?,
             viewers: Vec::new(),
+            joining: 0,
+            living: 0,
+            gone: Instant::now(),
             shared: Shared {
                 buffer: vec![0; BUFFER],
                 clock,
@@ -106,6 +121,7 @@ impl<'o> Load<'o> {
             },
             reasons: BTreeMap::new(),
             ended: Ended::default(),
+            starved: Starved::default(),
             join: Histogram::default(),
             key: Histogram::default(),
             pauses: Histogram::default(),
@@ -119,6 +135,15 @@ impl<'o> Load<'o> {
     /// # Errors
     /// [`StressError`] when nobody at all gets in.
     pub(super) fn run(mut self) -> Result<Report, StressError> {
+        let done = self.go();
+        if self.options.terminal {
+            // What comes next takes the place of the progress.
+            let _ = io::stderr().lock().write_all(b"\r\x1b[K");
+        }
+        done
+    }
+
+    fn go(&mut self) -> Result<Report, StressError> {
         let options = self.options;
         self.usage.before = Usage::of(&options.pids);
         let start = Instant::now();
@@ -128,19 +153,18 @@ impl<'o> Load<'o> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = Instant::now();
-            self.connect(start, now)?;
-            if complete.is_none() && self.viewers.len() >= options.viewers && self.all_in() {
+            if let Some((at, early)) = self.over((start, now), window.as_ref()) {
+                let window = window.unwrap_or_else(|| self.open_window(at));
+                return Ok(self.report(&window, at, early));
+            }
+            self.connect(start, now);
+            if complete.is_none() && !self.is_joining() {
                 complete = Some(now);
             }
             let settled =
                 complete.is_some_and(|at| now.saturating_duration_since(at) >= options.settle);
             if settled && window.is_none() {
                 window = Some(self.open_window(now));
-            }
-            if let Some(w) = &window
-                && now.saturating_duration_since(w.begin) >= options.duration
-            {
-                return Ok(self.report(w, now));
             }
             self.turn(&mut events)?;
             let now = Instant::now();
@@ -151,6 +175,9 @@ impl<'o> Load<'o> {
             if now.saturating_duration_since(last.chores) >= CHORES {
                 last.chores = now;
                 self.chores(now)?;
+                if let Some(w) = &window {
+                    self.look_for_starved(w.begin, now);
+                }
             }
             let since = now.saturating_duration_since(last.told);
             let often = if options.terminal { 1 } else { 5 };
@@ -161,11 +188,41 @@ impl<'o> Load<'o> {
         }
     }
 
+    /// Whether the run is over, when it was, and why when that is before its time.
+    fn over(
+        &self,
+        (start, now): (Instant, Instant),
+        window: Option<&Window>,
+    ) -> Option<(Instant, Option<String>)> {
+        let after = |at: Instant| at.saturating_duration_since(start).as_secs();
+        if self.stop.signal().is_some() {
+            return Some((now, Some(format!("interrupted after {} s", after(now)))));
+        }
+        let passed = window.map(|w| now.saturating_duration_since(w.begin));
+        if passed.is_some_and(|passed| passed >= self.options.duration) {
+            return Some((now, None));
+        }
+        let all_came = self.options.viewers > 0 && self.viewers.len() >= self.options.viewers;
+        let nobody = all_came && self.living == 0 && self.ended.connected() > 0;
+        nobody.then(|| {
+            let text = format!("no viewer was left after {} s", after(self.gone));
+            (self.gone, Some(text))
+        })
+    }
+
+    /// Whether viewers have yet to get their first picture, or to give up.
+    const fn is_joining(&self) -> bool {
+        self.viewers.len() < self.options.viewers || self.joining > 0
+    }
+
     /// One look at what is ready.
     fn turn(&mut self, events: &mut Events) -> Result<(), StressError> {
         let pause = self.options.pause;
         let before = Instant::now();
-        let wait = if !pause.is_zero() {
+        // Who joins makes several round trips, and would wait for the pause in each: it would be most of what is
+        // told of joining.
+        let sleeps = !pause.is_zero() && !self.is_joining();
+        let wait = if sleeps {
             sleep(pause);
             Duration::ZERO
         } else if self.viewers.len() < self.options.viewers {
@@ -188,7 +245,7 @@ impl<'o> Load<'o> {
                 self.visit(index, |viewer, shared| viewer.ready(shared, closing));
             }
             if self.shared.measuring {
-                let from = if pause.is_zero() { begun } else { before };
+                let from = if sleeps { before } else { begun };
                 self.pauses.add(micros(from.elapsed()));
             }
             if count < EVENTS {
@@ -217,16 +274,24 @@ impl<'o> Load<'o> {
             self.key
                 .add(micros(key.saturating_duration_since(viewer.began)));
         }
+        if viewer.key.is_some() && !had_key {
+            self.joining = self.joining.saturating_sub(1);
+        }
         if let Err(reason) = done {
-            let (had, received) = (viewer.first.is_some(), viewer.received);
-            *place = None;
-            self.ended.bytes = self.ended.bytes.saturating_add(received);
-            if had {
-                self.ended.disconnected += 1;
-                self.ended.connected += 1;
-            } else {
-                self.ended.failed += 1;
+            let crowd = self.ended.of(viewer.pace());
+            match (viewer.first, viewer.key) {
+                (None, _) => crowd.failed += 1,
+                (Some(_), None) => crowd.without_key_frame += 1,
+                (Some(_), Some(_)) => crowd.disconnected += 1,
             }
+            crowd.connected += usize::from(viewer.first.is_some());
+            self.ended.bytes = self.ended.bytes.saturating_add(viewer.received);
+            if viewer.key.is_none() {
+                self.joining = self.joining.saturating_sub(1);
+            }
+            *place = None;
+            self.living = self.living.saturating_sub(1);
+            self.gone = Instant::now();
             self.note(reason);
         }
     }
@@ -242,7 +307,7 @@ impl<'o> Load<'o> {
     }
 
     /// Connects those whose time has come.
-    fn connect(&mut self, start: Instant, now: Instant) -> Result<(), StressError> {
+    fn connect(&mut self, start: Instant, now: Instant) {
         let passed = micros(now.saturating_duration_since(start));
         let due = u128::from(passed) * u128::from(self.options.ramp) / 1_000_000 + 1;
         let due = usize::try_from(due).unwrap_or(usize::MAX);
@@ -251,29 +316,37 @@ impl<'o> Load<'o> {
             if index >= due.min(self.options.viewers) {
                 break;
             }
-            match self.one(index) {
-                Ok(viewer) => self.viewers.push(Some(viewer)),
+            let pace = self.pace(index);
+            self.ended.of(pace).asked += 1;
+            match self.one(index, pace) {
+                Ok(viewer) => {
+                    self.viewers.push(Some(viewer));
+                    self.joining += 1;
+                    self.living += 1;
+                }
                 Err(e) => {
                     self.viewers.push(None);
-                    self.ended.failed += 1;
+                    self.ended.of(pace).failed += 1;
                     self.note(e.to_string());
                 }
             }
         }
-        Ok(())
     }
 
-    fn one(&mut self, index: usize) -> io::Result<Viewer> {
-        let began = Instant::now();
-        // The checked ones are the first, the odd ones the last.
+    /// The odd ones are the last.
+    const fn pace(&self, index: usize) -> Pace {
         let from_end = self.options.viewers.saturating_sub(index + 1);
-        let pace = if from_end < self.options.stalled {
+        if from_end < self.options.stalled {
             Pace::Stalled
         } else if from_end < self.options.stalled.saturating_add(self.options.slow) {
             Pace::Slow(self.options.slow_rate / 8)
         } else {
             Pace::Full
-        };
+        }
+    }
+
+    fn one(&mut self, index: usize, pace: Pace) -> io::Result<Viewer> {
+        let began = Instant::now();
         let socket = dial(&self.target.address, index, pace)?;
         let mut socket = TcpStream::from_std(socket.into());
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -299,14 +372,12 @@ impl<'o> Load<'o> {
         };
         let full = format!("{name}{}", target.query);
         let parser = Parser::new(target.protocol, config, full, request);
-        let checked =
-            index < options.check && pace == Pace::Full && target.protocol != Protocol::Raw;
+        let odd = options.slow.saturating_add(options.stalled);
+        let watched = self.streams.min(options.viewers.saturating_sub(odd));
+        let checked = is_sample(index, options.check, watched)
+            && pace == Pace::Full
+            && target.protocol != Protocol::Raw;
         Ok(Viewer::new(socket, parser, (pace, checked), began))
-    }
-
-    /// Whether all viewers have got their first picture or have given up.
-    fn all_in(&self) -> bool {
-        self.viewers.iter().flatten().all(|v| v.key.is_some())
     }
 
     fn slow(&mut self, passed: Duration) {
@@ -337,12 +408,12 @@ impl<'o> Load<'o> {
                 Ok(())
             });
         }
-        let nobody = self.viewers.iter().all(Option::is_none) && self.ended.connected == 0;
-        if nobody && self.ended.failed > 0 && self.options.viewers > 0 {
-            let first = self.reasons.keys().next().cloned().unwrap_or_default();
+        let nobody = self.living == 0 && self.ended.connected() == 0;
+        if nobody && !self.reasons.is_empty() && self.options.viewers > 0 {
+            let most = self.reasons.iter().max_by_key(|(_, count)| **count);
             return Err(StressError::NobodyIn {
                 host: self.target.host.clone(),
-                reason: first,
+                reason: most.map_or_else(String::new, |(reason, _)| reason.clone()),
             });
         }
         if self.options.viewers == 0
@@ -352,130 +423,18 @@ impl<'o> Load<'o> {
         }
         Ok(())
     }
+}
 
-    fn open_window(&mut self, now: Instant) -> Window {
-        self.usage.begin = Usage::of(&self.options.pids);
-        self.shared.measuring = true;
-        let received: Vec<u64> = self
-            .viewers
-            .iter()
-            .map(|v| v.as_ref().map_or(0, |v| v.received))
-            .collect();
-        Window {
-            begin: now,
-            own_cpu: own_cpu(),
-            total: received
-                .iter()
-                .sum::<u64>()
-                .saturating_add(self.ended.bytes),
-            received,
-        }
+/// Whether viewer `index` is one of the `check` that are looked at frame by frame: the first, and where there are
+/// more streams than that, those of streams that lie evenly apart.
+fn is_sample(index: usize, check: usize, streams: usize) -> bool {
+    if check >= streams {
+        return index < check;
     }
-
-    fn received(&self) -> u64 {
-        let now: u64 = self.viewers.iter().flatten().map(|v| v.received).sum();
-        now.saturating_add(self.ended.bytes)
-    }
-
-    fn progress(&mut self, start: Instant, since: Duration, bytes: &mut u64) {
-        let usage = Usage::of(&self.options.pids);
-        let most = &mut self.usage.most;
-        most.pss_kib = most.pss_kib.max(usage.pss_kib);
-        most.tcp_kib = most.tcp_kib.max(usage.tcp_kib);
-        let all = self.received();
-        let rate = megabits(all.saturating_sub(*bytes), since);
-        *bytes = all;
-        let with_picture = self.viewers.iter().flatten().filter(|v| v.key.is_some());
-        let text = format!(
-            "{:>4} s  {} of {} viewers watch, {} failed, {} disconnected, {rate:.1} Mbit/s{}",
-            start.elapsed().as_secs(),
-            with_picture.count(),
-            self.options.viewers,
-            self.ended.failed,
-            self.ended.disconnected,
-            if self.shared.measuring {
-                ", measuring"
-            } else {
-                ""
-            },
-        );
-        let mut out = io::stderr().lock();
-        // Nobody may be there to read it.
-        let _ = if self.options.terminal {
-            write!(out, "\r\x1b[K{text}").and_then(|()| out.flush())
-        } else {
-            writeln!(out, "{text}")
-        };
-    }
-
-    fn report(&mut self, window: &Window, now: Instant) -> Report {
-        let time = now.saturating_duration_since(window.begin);
-        let own = own_cpu().saturating_sub(window.own_cpu);
-        let end = Usage::of(&self.options.pids);
-        let bytes = self.received().saturating_sub(window.total);
-        let mut each = Histogram::default();
-        for (viewer, before) in self.viewers.iter().zip(&window.received) {
-            if let Some(viewer) = viewer.as_ref().filter(|v| v.pace() == Pace::Full) {
-                let bits = viewer.received.saturating_sub(*before).saturating_mul(8);
-                let micros = micros(time).max(1);
-                let rate = u128::from(bits) * 1_000_000 / u128::from(micros);
-                each.add(u64::try_from(rate).unwrap_or(u64::MAX));
-            }
-        }
-        let living = || self.viewers.iter().flatten();
-        let (ms, seconds) = (1000.0, time.as_secs_f64().max(1e-6));
-        let gbit = as_f64(bytes) * 8.0 / 1e9;
-        let alive = living().filter(|v| v.key.is_some()).count();
-        let server = (!self.options.pids.is_empty()).then(|| {
-            let cpu = end.cpu.saturating_sub(self.usage.begin.cpu).as_secs_f64();
-            let grown = as_f64(end.pss_kib) - as_f64(self.usage.before.pss_kib);
-            Server {
-                cpu_seconds: cpu,
-                cpu_percent: 100.0 * cpu / seconds,
-                cpu_seconds_per_gbit: if gbit > 0.0 { cpu / gbit } else { 0.0 },
-                before: self.usage.before,
-                begin: self.usage.begin,
-                end,
-                most: Usage {
-                    pss_kib: self.usage.most.pss_kib.max(end.pss_kib),
-                    tcp_kib: self.usage.most.tcp_kib.max(end.tcp_kib),
-                    cpu: Duration::ZERO,
-                },
-                kib_per_viewer: grown / as_f64(alive.max(1) as u64),
-            }
-        });
-        if self.options.terminal {
-            let _ = io::stderr().lock().write_all(b"\r\x1b[K");
-        }
-        let without = living()
-            .filter(|v| v.first.is_some() && v.key.is_none())
-            .count();
-        Report {
-            viewers: self.options.viewers,
-            connected: living().filter(|v| v.first.is_some()).count() + self.ended.connected,
-            failed: self.ended.failed + living().filter(|v| v.first.is_none()).count(),
-            disconnected: self.ended.disconnected,
-            without_key_frame: without + self.ended.without_key_frame,
-            reasons: self.reasons.clone(),
-            seconds,
-            mbit_per_second: megabits(bytes, time),
-            viewer_mbit_per_second: each.summary(1e6),
-            join_ms: self.join.summary(ms),
-            key_frame_ms: self.key.summary(ms),
-            video_late_ms: self.shared.timing.video.summary(ms),
-            audio_late_ms: self.shared.timing.audio.summary(ms),
-            between_pictures_ms: self.shared.timing.between.summary(ms),
-            checked: self.shared.findings,
-            publishers: self
-                .published
-                .as_deref()
-                .map(publishing)
-                .unwrap_or_default(),
-            own_cpu_percent: 100.0 * own.as_secs_f64() / seconds,
-            own_pause_ms: self.pauses.summary(ms),
-            server,
-        }
-    }
+    let place = |n: usize| n.saturating_mul(streams).checked_div(check);
+    // The first of the samples that is not before this viewer.
+    let n = index.saturating_mul(check).div_ceil(streams.max(1));
+    n < check && place(n) == Some(index)
 }
 
 /// When things were done last.
@@ -494,29 +453,6 @@ impl Turns {
             told: now,
             bytes: 0,
         }
-    }
-}
-
-fn failure_of(published: &Published) -> Option<String> {
-    published
-        .failure
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-}
-
-fn publishing(published: &Published) -> Publishing {
-    Publishing {
-        started: published.started.load(Ordering::Relaxed),
-        ended: published.ended.load(Ordering::Relaxed),
-        failure: failure_of(published),
-        frames: published.frames.load(Ordering::Relaxed),
-        held: published.held.load(Ordering::Relaxed),
-        late_ms: published
-            .late
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .summary(1000.0),
     }
 }
 
@@ -539,10 +475,6 @@ fn dial(address: &SocketAddr, index: usize, pace: Pace) -> io::Result<Socket> {
     }
 }
 
-fn megabits(bytes: u64, time: Duration) -> f64 {
-    as_f64(bytes) * 8.0 / 1e6 / time.as_secs_f64().max(1e-6)
-}
-
 /// Lets events gather, so that one look finds many.
 #[expect(
     clippy::disallowed_methods,
@@ -556,4 +488,28 @@ pub(super) fn sleep(time: Duration) {
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_spread_over_the_streams() {
+        let all = |check, streams| {
+            (0..1000)
+                .filter(|index| is_sample(*index, check, streams))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(all(8, 500), [0, 62, 125, 187, 250, 312, 375, 437]);
+        assert_eq!(all(3, 4), [0, 1, 2]);
+        // As many of each stream as can be: viewer 0 to 7 watch stream 1, 2, 1, 2 and so on.
+        assert_eq!(all(8, 2), (0..8).collect::<Vec<_>>());
+        assert_eq!(all(0, 5), Vec::<usize>::new());
+        for (check, streams) in [(7, 500), (499, 500), (500, 500), (8, 9)] {
+            let all = all(check, streams);
+            assert_eq!(all.len(), check);
+            assert!(all.iter().all(|index| *index < streams));
+        }
+    }
 }

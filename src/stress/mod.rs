@@ -6,6 +6,7 @@
 
 mod check;
 mod clock;
+mod figures;
 mod histogram;
 mod load;
 mod options;
@@ -15,6 +16,7 @@ mod programme;
 mod publisher;
 mod report;
 mod stamp;
+mod stop;
 mod target;
 mod usage;
 mod viewer;
@@ -28,7 +30,8 @@ pub use check::Findings;
 pub use histogram::{Histogram, Summary};
 pub use load::is_terminal;
 pub use programme::{Due, Playhead, Programme, ProgrammeError, Synthetic};
-pub use report::{Publishing, Report, Server};
+pub use report::{Crowd, Publishing, Report, Server};
+pub use stop::Stop;
 pub use target::{Protocol, Target, TargetError};
 pub use usage::Usage;
 
@@ -121,7 +124,7 @@ pub enum StressError {
     NobodyIn {
         /// `host:port`
         host: String,
-        /// The first reason.
+        /// The most frequent reason.
         reason: String,
     },
     /// The system.
@@ -147,6 +150,14 @@ impl StressError {
 /// # Errors
 /// [`StressError`] when there is nothing to report.
 pub fn run(options: &Options) -> Result<Report, StressError> {
+    run_until(options, &Stop::default())
+}
+
+/// The same, until `stop` is requested.
+///
+/// # Errors
+/// [`StressError`] when there is nothing to report.
+pub fn run_until(options: &Options, stop: &Stop) -> Result<Report, StressError> {
     options::check(options)?;
     let target = Target::new(&options.url, options.allow_remote)?;
     let publish = match (&options.publish, options.publishers) {
@@ -168,17 +179,22 @@ pub fn run(options: &Options) -> Result<Report, StressError> {
     }
     let clock = Clock::new();
     let publishers = match publish {
-        Some(target) => Some(begin(options, target, clock)?),
+        Some(target) => Some(begin(options, target, clock, stop)?),
         None => None,
     };
     let published = publishers
         .as_ref()
         .map(|p| std::sync::Arc::clone(&p.published));
-    Load::new(options, target, clock, published)?.run()
+    Load::new((options, stop), target, clock, published)?.run()
 }
 
 /// Starts the publishers and waits until the server has accepted all of them.
-fn begin(options: &Options, target: Target, clock: Clock) -> Result<Publishers, StressError> {
+fn begin(
+    options: &Options,
+    target: Target,
+    clock: Clock,
+    stop: &Stop,
+) -> Result<Publishers, StressError> {
     let programme = match &options.file {
         Some(path) => Programme::file(path).map_err(|source| StressError::Programme {
             what: path.display().to_string(),
@@ -194,7 +210,8 @@ fn begin(options: &Options, target: Target, clock: Clock) -> Result<Publishers, 
     let publishers = Publishers::start(target, options.publishers, programme, clock)?;
     let since = Instant::now();
     let published = &publishers.published;
-    while published.started.load(Ordering::Relaxed) < options.publishers {
+    while published.started.load(Ordering::Relaxed) < options.publishers && stop.signal().is_none()
+    {
         let failure = published
             .failure
             .lock()

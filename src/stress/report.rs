@@ -9,6 +9,37 @@ use super::check::Findings;
 use super::histogram::Summary;
 use super::usage::Usage;
 
+/// Viewers that read in the same way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Crowd {
+    /// Viewers that tried.
+    pub asked: usize,
+    /// Viewers that got media.
+    pub connected: usize,
+    /// Viewers that never did.
+    pub failed: usize,
+    /// Viewers that had it and lost their connection.
+    pub disconnected: usize,
+    /// Viewers that had media, and no key frame.
+    pub without_key_frame: usize,
+}
+
+impl Crowd {
+    /// Both together.
+    #[must_use]
+    pub const fn and(&self, more: &Self) -> Self {
+        Self {
+            asked: self.asked.saturating_add(more.asked),
+            connected: self.connected.saturating_add(more.connected),
+            failed: self.failed.saturating_add(more.failed),
+            disconnected: self.disconnected.saturating_add(more.disconnected),
+            without_key_frame: self
+                .without_key_frame
+                .saturating_add(more.without_key_frame),
+        }
+    }
+}
+
 /// The figures of a run. Times are milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -20,8 +51,19 @@ pub struct Report {
     pub failed: usize,
     /// Viewers that had it and lost their connection.
     pub disconnected: usize,
-    /// Viewers with media at the end that had no key frame.
+    /// Viewers that had media, and no key frame.
     pub without_key_frame: usize,
+    /// Of the viewers those that read slowly.
+    pub slow: Crowd,
+    /// Of the viewers those that stop reading.
+    pub stalled: Crowd,
+    /// Viewers at full speed that got nothing for long while the figures were taken.
+    pub starved: usize,
+    /// The longest time of that, s; 0 when there was none.
+    pub longest_silence_s: f64,
+    /// Why the run ended before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
     /// Why viewers failed or were disconnected, and how many.
     pub reasons: BTreeMap<String, u64>,
     /// How long the figures were taken, s.
@@ -34,10 +76,10 @@ pub struct Report {
     pub join_ms: Summary,
     /// From connecting to the first key frame.
     pub key_frame_ms: Summary,
-    /// From the publisher to a checked viewer, pictures.
-    pub video_late_ms: Summary,
-    /// From the publisher to a checked viewer, audio.
-    pub audio_late_ms: Summary,
+    /// From the publisher to a checked viewer, pictures; none where no frame has a stamp.
+    pub video_late_ms: Option<Summary>,
+    /// From the publisher to a checked viewer, audio; none where no frame has a stamp.
+    pub audio_late_ms: Option<Summary>,
     /// Between two pictures at a checked viewer.
     pub between_pictures_ms: Summary,
     /// What the checked viewers found.
@@ -95,12 +137,55 @@ pub struct Server {
 impl Report {
     /// Whether everybody got everything.
     #[must_use]
-    pub const fn is_good(&self) -> bool {
-        self.failed == 0
-            && self.disconnected == 0
-            && self.without_key_frame == 0
-            && self.publishers.ended == 0
-            && !self.checked.is_bad()
+    pub fn is_good(&self) -> bool {
+        self.faults().is_empty()
+    }
+
+    /// What was not as it should be. That a slow or a stalled viewer is closed is none of it: it is what such viewers
+    /// are there for.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let dropped = self.disconnected - self.odd().disconnected.min(self.disconnected);
+        let mut faults = Vec::new();
+        let mut say = |count: usize, what: &str| {
+            if count > 0 {
+                faults.push(format!("{count} of {} viewers {what}", self.viewers));
+            }
+        };
+        say(self.failed, "got no media");
+        say(self.without_key_frame, "got no key frame");
+        say(dropped, "lost their connection");
+        if self.starved > 0 {
+            say(
+                self.starved,
+                &format!("got nothing for up to {:.1} s", self.longest_silence_s),
+            );
+        } else if self.seconds > 0.0
+            && self.viewers > self.odd().asked
+            && self.mbit_per_second <= 0.0
+        {
+            faults.push("nothing was delivered".to_owned());
+        }
+        if self.publishers.ended > 0 {
+            faults.push(format!("{} publishers ended early", self.publishers.ended));
+        }
+        let c = &self.checked;
+        for (count, what) in [
+            (c.missing, "missing"),
+            (c.disordered, "out of order"),
+            (c.damaged, "damaged"),
+            (c.backwards, "back in time"),
+        ] {
+            if count > 0 {
+                faults.push(format!("{count} frames are {what}"));
+            }
+        }
+        faults
+    }
+
+    /// Viewers that do not read at full speed.
+    const fn odd(&self) -> Crowd {
+        self.slow.and(&self.stalled)
     }
 }
 
@@ -115,16 +200,48 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, s: &Summary, unit: &str) -> fmt::
     )
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// How many there were, those that do not read as they should apart.
+fn crowds(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    let odd = report.odd();
+    let full = Crowd {
+        asked: report.viewers.saturating_sub(odd.asked),
+        connected: report.connected.saturating_sub(odd.connected),
+        failed: report.failed.saturating_sub(odd.failed),
+        disconnected: report.disconnected.saturating_sub(odd.disconnected),
+        without_key_frame: 0,
+    };
+    for (name, crowd) in [
+        ("viewers", &full),
+        ("slow viewers", &report.slow),
+        ("stalled viewers", &report.stalled),
+    ] {
+        if crowd.asked > 0 || name == "viewers" {
+            writeln!(
+                f,
+                "{name:<22} {} asked, {} connected, {} failed, {} disconnected",
+                crowd.asked, crowd.connected, crowd.failed, crowd.disconnected
+            )?;
+        }
+    }
+    if report.without_key_frame > 0 {
+        writeln!(f, "no key frame           {}", report.without_key_frame)?;
+    }
+    if report.starved > 0 {
         writeln!(
             f,
-            "viewers                {} asked, {} connected, {} failed, {} disconnected",
-            self.viewers, self.connected, self.failed, self.disconnected
+            "starved                {} viewers got nothing for a while, up to {:.1} s",
+            report.starved, report.longest_silence_s
         )?;
-        if self.without_key_frame > 0 {
-            writeln!(f, "no key frame           {}", self.without_key_frame)?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.ended_early {
+            writeln!(f, "ended early            {why}")?;
         }
+        crowds(f, self)?;
         for (reason, count) in &self.reasons {
             writeln!(f, "  {count} x {reason}")?;
         }
@@ -143,11 +260,24 @@ impl fmt::Display for Report {
         }
         row(f, "join", &self.join_ms, "ms")?;
         row(f, "first key frame", &self.key_frame_ms, "ms")?;
-        row(f, "video late", &self.video_late_ms, "ms")?;
-        row(f, "audio late", &self.audio_late_ms, "ms")?;
+        for (name, late) in [
+            ("video late", &self.video_late_ms),
+            ("audio late", &self.audio_late_ms),
+        ] {
+            if let Some(late) = late {
+                row(f, name, late, "ms")?;
+            }
+        }
         row(f, "between pictures", &self.between_pictures_ms, "ms")?;
         let c = &self.checked;
-        if c.viewers > 0 {
+        if c.is_blind() {
+            writeln!(
+                f,
+                "checked                {} viewers, {} frames: {} back in time; what is missing, out of order, \
+                 damaged or late cannot be told, as the frames carry no stamp: publish with --publishers for that",
+                c.viewers, c.frames, c.backwards
+            )?;
+        } else if c.viewers > 0 {
             writeln!(
                 f,
                 "checked                {} viewers, {} frames: {} missing in {} gaps, {} out of order, \
@@ -188,8 +318,8 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "this program           {:.1} % of a core",
-            self.own_cpu_percent
+            "this program           {:.1} % of a core, left its viewers waiting up to {:.1} ms",
+            self.own_cpu_percent, self.own_pause_ms.max
         )
     }
 }

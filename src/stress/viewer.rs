@@ -22,6 +22,8 @@ use crate::system::THROW_AWAY;
 const ACK_INTERVAL: Duration = Duration::from_secs(15);
 /// And after so many bytes.
 const ACK_WINDOW: u64 = 2_500_000;
+/// So many bytes and fewer are no media: a ping, or a word about a stream that waits.
+const NOISE: u64 = 200;
 
 /// How a viewer reads once it has its first picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,10 @@ pub(super) struct Viewer {
     pace: Pace,
     allowance: u64,
     check: Option<Box<Check>>,
+    /// Bytes as of the last time that media had come, and when that was seen.
+    seen: (u64, Instant),
+    /// Whether it was found without media while the figures are taken.
+    pub(super) starved: bool,
     /// Bytes that came.
     pub(super) received: u64,
     /// First frame of audio or video.
@@ -79,6 +85,8 @@ impl Viewer {
             pace,
             allowance: 0,
             check: checked.then(Box::default),
+            seen: (0, began),
+            starved: false,
             received: 0,
             first: None,
             key: None,
@@ -222,6 +230,14 @@ impl Viewer {
             }
         }
         Ok(most.saturating_sub(left))
+    }
+
+    /// For how long nothing came since `begin`; to be asked often. Bytes are all that is known of most viewers.
+    pub(super) fn silence(&mut self, begin: Instant, now: Instant) -> Duration {
+        if self.received.saturating_sub(self.seen.0) > NOISE {
+            self.seen = (self.received, now);
+        }
+        now.saturating_duration_since(self.seen.1.max(begin))
     }
 
     /// Acknowledges what was received, as players do, when it is time.
