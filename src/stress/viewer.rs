@@ -22,8 +22,9 @@ use crate::system::THROW_AWAY;
 const ACK_INTERVAL: Duration = Duration::from_secs(15);
 /// And after so many bytes.
 const ACK_WINDOW: u64 = 2_500_000;
-/// So many bytes and fewer are no media: a ping, or a word about a stream that waits.
-const NOISE: u64 = 200;
+/// So many bytes a second and fewer are no media, but pings, and words to keep the connection of who waits for a
+/// stream. A stream's name may stand in them.
+const NOISE: u64 = 300;
 
 /// How a viewer reads once it has its first picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub(super) struct Viewer {
     check: Option<Box<Check>>,
     /// Bytes as of the last time that media had come, and when that was seen.
     seen: (u64, Instant),
+    /// The last frame of a checked viewer.
+    frame: Option<Instant>,
+    noise: u64,
     /// Whether it was found without media while the figures are taken.
     pub(super) starved: bool,
     /// Bytes that came.
@@ -75,6 +79,10 @@ impl Viewer {
         (pace, checked): (Pace, bool),
         began: Instant,
     ) -> Self {
+        let noise = match &parser {
+            Parser::Rtmp { name, .. } => NOISE.saturating_add(2 * name.len() as u64),
+            Parser::Flv(_) | Parser::Raw => NOISE,
+        };
         Self {
             socket,
             began,
@@ -86,6 +94,8 @@ impl Viewer {
             allowance: 0,
             check: checked.then(Box::default),
             seen: (0, began),
+            frame: None,
+            noise,
             starved: false,
             received: 0,
             first: None,
@@ -171,7 +181,7 @@ impl Viewer {
         let clock = &shared.clock;
         let findings = &mut shared.findings;
         let mut timing = shared.measuring.then_some(&mut shared.timing);
-        let check = &mut self.check;
+        let (check, last) = (&mut self.check, &mut self.frame);
         let mut media = |frame: super::parser::Media| {
             if first.is_none() && frame.0 != crate::flv::SCRIPT {
                 *first = Some(now);
@@ -180,6 +190,9 @@ impl Viewer {
                 *key = Some(now);
             }
             if let Some(check) = check {
+                if frame.0 != crate::flv::SCRIPT {
+                    *last = Some(now);
+                }
                 let frame = (frame.0, frame.1, &*frame.2);
                 let meters = (&mut *findings, timing.as_deref_mut());
                 check.frame(frame, (now, *key), clock, meters);
@@ -232,12 +245,20 @@ impl Viewer {
         Ok(most.saturating_sub(left))
     }
 
-    /// For how long nothing came since `begin`; to be asked often. Bytes are all that is known of most viewers.
+    /// For how long no media came since `begin`; to be asked often. Of most viewers no more is known than how many bytes
+    /// there were.
     pub(super) fn silence(&mut self, begin: Instant, now: Instant) -> Duration {
-        if self.received.saturating_sub(self.seen.0) > NOISE {
+        let (bytes, at) = self.seen;
+        let seconds = now.saturating_duration_since(at).as_secs();
+        let noise = self.noise.saturating_mul(seconds.saturating_add(1));
+        if self.received.saturating_sub(bytes) > noise {
             self.seen = (self.received, now);
         }
-        now.saturating_duration_since(self.seen.1.max(begin))
+        let last = match self.frame {
+            Some(frame) => frame,
+            None => self.seen.1,
+        };
+        now.saturating_duration_since(last.max(begin))
     }
 
     /// Acknowledges what was received, as players do, when it is time.
