@@ -51,6 +51,14 @@ fn programme() -> Synthetic {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the threads of these tests have nothing else to do"
+)]
+fn wait(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
 /// Runs `test` beside a server; it gets the addresses for RTMP and HTTP.
 async fn beside_a_server(test: impl FnOnce(SocketAddr, SocketAddr) + Send + 'static) {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -148,7 +156,7 @@ async fn an_interrupted_run_tells_what_there_is() {
         let stop = Stop::default();
         let report = std::thread::scope(|scope| {
             let run = scope.spawn(|| run_until(&options, &stop));
-            std::thread::sleep(Duration::from_millis(1500));
+            wait(1500);
             stop.request(2);
             run.join().unwrap().unwrap()
         });
@@ -172,7 +180,7 @@ fn a_run_whose_viewers_are_all_gone_ends() {
             for socket in &mut all {
                 socket.write_all(&[7; 5000]).unwrap();
             }
-            std::thread::sleep(Duration::from_millis(100));
+            wait(100);
         }
     });
     let run = run(&Options {
