@@ -80,7 +80,7 @@ fn too_few_open_files_are_told_before_anybody_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("c.toml"),
-        "role = \"standalone\"\n[listen]\nrtmp = [\"127.0.0.1:0\"]\nhttp = [\"127.0.0.1:0\"]\ncontrol = \"\"\n",
+        "[listen]\nrtmp = [\"127.0.0.1:0\"]\nhttp = [\"127.0.0.1:0\"]\ncontrol = \"\"\n",
     )
     .unwrap();
     let Some((code, err)) = said_with(250, dir.path(), "check c.toml") else {

@@ -191,6 +191,11 @@ class Peer:
         time.sleep(0.5)
 
 
+def late(report, part):
+    """How late pictures were, ms; None where their frames say nothing of it."""
+    return (report["video_late_ms"] or {}).get(part)
+
+
 def mode_cpu(name, o):
     with Peer(name) as peer:
         r = peer.load(o.viewers or 1000, "--duration", f"{o.seconds}s")
@@ -198,7 +203,7 @@ def mode_cpu(name, o):
             "core_percent": r["server"]["cpu_percent"], "mbit_s": r["mbit_per_second"],
             "slowest_mbit_s": r["viewer_mbit_per_second"]["min"],
             "lost": r["checked"]["missing"], "disconnected": r["disconnected"],
-            "late_p50_ms": r["video_late_ms"]["p50"], "late_p99_ms": r["video_late_ms"]["p99"],
+            "late_p50_ms": late(r, "p50"), "late_p99_ms": late(r, "p99"),
             "load_core_percent": r["own_cpu_percent"]}
 
 
@@ -343,7 +348,7 @@ def table(mode, rows):
     """Median of the rounds, and (least to most) behind it."""
     peers = list(dict.fromkeys(r["peer"] for r in rows))
     keys = list(dict.fromkeys(k for r in rows for k in r["figures"]))
-    values = {(p, k): [r["figures"][k] for r in rows if r["peer"] == p and k in r["figures"]]
+    values = {(p, k): [r["figures"][k] for r in rows if r["peer"] == p and r["figures"].get(k) is not None]
               for p in peers for k in keys}
     ratio = "cpu_s_per_gbit" in keys
     print(f"\n#### {mode}\n")

@@ -319,12 +319,12 @@ impl Cluster {
         self.gate.draining()
     }
 
-    /// See [`Gate::note_ended`].
+    /// The deadline of the drain ended so many viewers.
     pub fn note_ended(&self, viewers: u32) {
         self.gate.note_ended(viewers);
     }
 
-    /// See [`Gate::ended`].
+    /// How many viewers the deadline of the drain ended.
     #[must_use]
     pub fn ended(&self) -> u32 {
         self.gate.ended()
