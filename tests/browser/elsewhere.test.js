@@ -33,7 +33,7 @@ describe('elsewhere', { concurrency: false, timeout: 900_000 }, () => {
     const user = process.getuid?.() === 0 ? 'user root;' : '';
     writeFileSync(
       join(work, 'nginx.conf'),
-      `${user} daemon off; pid ${work}/pid; error_log ${work}/error.log; worker_processes 1; events {}
+      `${user} daemon off; master_process off; pid ${work}/pid; error_log ${work}/error.log; worker_processes 1; events {}
 http {
   include /etc/nginx/mime.types; access_log off;
   client_body_temp_path ${work}/b; proxy_temp_path ${work}/p; fastcgi_temp_path ${work}/f; uwsgi_temp_path ${work}/u; scgi_temp_path ${work}/s;
