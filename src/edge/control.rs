@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::backoff::ceiling;
 use super::login::answer;
 use super::uplink::Uplink;
 use super::{Edge, MASTER, Trouble};
 use crate::media::StreamName;
+use crate::net::until;
 use crate::relay::State;
 use crate::rtmp::client::Event;
 use crate::rtmp::mirror::host::{HOSTS, Hosts};
@@ -31,12 +32,6 @@ const CONTROL_APP: &str = "crtmpserver";
 const SETTLES: Duration = Duration::from_secs(1);
 /// From dialling to the answer of the last question.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Waits until it is time to look again.
-async fn settles(last: Option<Instant>) {
-    let next = last.and_then(|last| last.checked_add(SETTLES));
-    sleep_until(next.unwrap_or_else(Instant::now).into()).await;
-}
 
 impl Edge {
     pub(super) async fn keep_control(self: &Arc<Self>) {
@@ -98,18 +93,19 @@ impl Edge {
         let cloud = self.changeable().cloud.clone();
         let mut uplink = Uplink::new(&self.cluster, &cloud, session.local_ip());
         let mut heard = now;
-        let mut look = session.is_early().then_some(now);
+        let next_look = || Instant::now().checked_add(SETTLES);
+        let mut look = next_look().filter(|_| session.is_early());
         loop {
             uplink.speak(&mut session);
             let silent = heard.checked_add(SILENCE).unwrap_or(heard);
             let event = tokio::select! {
                 event = timeout_at(silent.into(), session.next()) => event,
                 () = uplink.wait() => continue,
-                () = settles(look), if look.is_some() => {
+                () = until(look) => {
                     if session.could_be_better() {
                         return Trouble::Moved;
                     }
-                    look = Some(Instant::now());
+                    look = next_look();
                     continue;
                 }
             };

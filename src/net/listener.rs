@@ -288,8 +288,8 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Never, when there is nothing to wait for.
-async fn until(due: Option<Instant>) {
+/// Returns then; never, when there is nothing to wait for.
+pub async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,

@@ -33,7 +33,7 @@ mod tests;
 pub use admission::{Admission, AdmissionLimits, Admitted, Refusal};
 pub use bell::{Bell, Timer};
 pub use bind::{BindError, Bound, Listener, Rebound};
-pub use listener::{Door, Incoming};
+pub use listener::{Door, Incoming, until};
 pub use outlet::{CannotPlay, Ending, Outlet, OutletEvent, Playing, Totals, Wish};
 pub use pacing::Latency;
 #[cfg(feature = "publish")]

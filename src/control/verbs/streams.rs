@@ -110,13 +110,9 @@ impl Control {
             return Ok(None);
         };
         let text = self.full_name(&text);
-        let known = (self.applications)();
-        let (app, name) = match known.split(&text) {
-            Some((app, name)) => (&**app, name),
-            None => text.split_once('/').unwrap_or(("", &text)),
-        };
-        let name = StreamName::new(app, name);
-        name.map(Some).map_err(|e| format!("localStreamName: {e}"))
+        let (app, name) = text.split_once('/').unwrap_or(("", &text));
+        let name = StreamName::new(app, name).map_err(|e| format!("localStreamName: {e}"))?;
+        Ok(Some((self.applications)().meant(&name)))
     }
 
     /// Which of those a line means, by its name or its number.
