@@ -30,7 +30,7 @@ pub struct Limits {
     pub ping_after: Duration,
     /// A peer that answers nothing, not even the ping, is closed after this long.
     pub silence_timeout: Duration,
-    /// A viewer that accepts no byte although there are some to send.
+    /// A viewer that accepts no byte although there are some to send, or not the rest of a frame.
     pub send_timeout: Duration,
     /// The smallest chunk size a peer may set. Smaller ones cost more header than payload; 1 is
     /// legal and can be allowed.

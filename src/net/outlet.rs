@@ -87,8 +87,23 @@ enum Pace {
     Current,
     /// There is more to send, and its own task sends it.
     Behind,
-    /// Its socket is full since then, counted from the last byte it took.
-    Blocked(Instant),
+    /// Its socket is full.
+    Blocked {
+        /// Since then it took nothing.
+        since: Instant,
+        /// Since then it is in the middle of the same frame, or took nothing.
+        midway: Instant,
+    },
+}
+
+impl Pace {
+    /// From now on.
+    const fn blocked(now: Instant) -> Self {
+        Self::Blocked {
+            since: now,
+            midway: now,
+        }
+    }
 }
 
 /// What was sent in the life of a connection.
@@ -268,7 +283,7 @@ impl Outlet {
 
     /// Whether its socket is full.
     pub(super) fn is_slow(&self) -> bool {
-        matches!(self.state.borrow().pace, Pace::Blocked(_))
+        matches!(self.state.borrow().pace, Pace::Blocked { .. })
     }
 
     /// Shows what it plays.
@@ -311,7 +326,8 @@ impl Outlet {
                 // The others' turn: this wakes the task again behind them.
                 pin!(yield_now()).poll(cx)
             }
-            Pace::Blocked(since) => self.poll_socket(since, cx),
+            // A frame is not kept for whoever takes a byte of it now and then.
+            Pace::Blocked { midway, .. } => self.poll_socket(midway, cx),
         }
     }
 
@@ -426,7 +442,7 @@ impl Outlet {
                 None => {
                     state.pace = match self.socket.flush() {
                         Ok(()) => Pace::Current,
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Pace::Blocked(now),
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Pace::blocked(now),
                         Err(_) => return state.end(Ending::Gone),
                     };
                     return;
@@ -443,8 +459,11 @@ impl Outlet {
         self.traffic().bytes_out.inc_by(taken as u64);
         state.pace = match state.pace {
             _ if whole => Pace::Behind, // there may be more; the next write finds out
-            Pace::Blocked(since) if taken == 0 => Pace::Blocked(since),
-            _ => Pace::Blocked(now),
+            Pace::Blocked { .. } if taken == 0 => state.pace,
+            Pace::Blocked { midway, .. } if state.is_midway() => {
+                Pace::Blocked { since: now, midway }
+            }
+            _ => Pace::blocked(now),
         };
     }
 
@@ -521,9 +540,14 @@ impl State {
         self.ending.get_or_insert(ending);
     }
 
+    /// The socket has a part of a frame.
+    fn is_midway(&self) -> bool {
+        self.rest.iter().any(|rest| !rest.is_empty())
+    }
+
     /// Nothing is begun and no control bytes wait: a frame may go out.
     fn is_flushed(&self) -> bool {
-        self.control.is_empty() && self.rest.iter().all(Bytes::is_empty)
+        self.control.is_empty() && !self.is_midway()
     }
 
     /// Bytes written and whether the socket took all that it was given.

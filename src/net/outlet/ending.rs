@@ -5,7 +5,7 @@
 pub enum Ending {
     /// The socket was closed or reset by the peer.
     Gone,
-    /// The peer accepted no byte for [`crate::limits::Limits::send_timeout`].
+    /// The peer accepted no byte for [`crate::limits::Limits::send_timeout`], or not the rest of a frame.
     TooSlow,
     /// The peer made us answer more than it reads.
     Overflow,
@@ -31,7 +31,7 @@ impl Ending {
         match self {
             Self::Gone => "the peer is gone",
             Self::TooSlow => {
-                "took nothing for limits.send_timeout: it stalls, or its network is too slow; many such viewers want a lower bit rate"
+                "took nothing, or no whole frame, for limits.send_timeout: it stalls, or its network is too slow; many such want a lower bit rate"
             }
             Self::Overflow => {
                 "it asks for more answers than it reads; that is no player or encoder as they should be"

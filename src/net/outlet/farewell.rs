@@ -38,7 +38,7 @@ impl Outlet {
     /// long as it takes something.
     fn given_up(&self, begun: Instant) -> Option<Instant> {
         match self.state.borrow().pace {
-            Pace::Blocked(since) => since.max(begun).checked_add(STOP_STALL),
+            Pace::Blocked { since, .. } => since.max(begun).checked_add(STOP_STALL),
             Pace::Current | Pace::Behind => None,
         }
     }

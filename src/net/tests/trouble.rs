@@ -99,6 +99,39 @@ async fn a_stalled_viewer_is_closed_and_the_rest_go_on() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_sips_at_one_frame_does_not_keep_it() {
+    let limits = Limits {
+        send_timeout: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let world = World::new(limits);
+    let mut publisher = world.publish();
+    let frame = parts(Kind::Video, Role::Key, 0, 12_000_000);
+    let first = push(&mut publisher, frame, 0, Rendition::Flv);
+    let (mut sipping, told) = world.view(publisher.stream(), flv).await;
+    let (mut good, _told) = world.view(publisher.stream(), flv).await;
+    expect(&mut good, b"HEAD").await;
+    expect(&mut good, &first).await;
+    // Never without a byte for as long as it may be, and far from the end when its time is over.
+    let sip = async {
+        let (mut part, mut had) = (vec![0; 40_000], 0);
+        while let Ok(n @ 1..) = sipping.read(&mut part).await {
+            had += n;
+            sleep(Duration::from_millis(20)).await;
+        }
+        had
+    };
+    let (ended, had) = timeout(PATIENCE, async { tokio::join!(told, sip) })
+        .await
+        .unwrap();
+    assert_eq!(ended.unwrap(), OutletEvent::Closed(Ending::TooSlow));
+    assert!((1..first.len()).contains(&had), "{had}");
+    let inter = parts(Kind::Video, Role::Inter, 40, 100);
+    let frame = push(&mut publisher, inter, 40, Rendition::Flv);
+    expect(&mut good, &frame).await;
+}
+
+#[tokio::test]
 async fn the_end_of_a_stream_is_told_when_all_of_it_was_sent() {
     let world = World::new(Limits::default());
     let mut publisher = world.publish();
