@@ -15,8 +15,9 @@ use crate::bridge::{flv_file_header, flv_notice, moving};
 use crate::cluster::{Place, Refusal, Refused, Via};
 use crate::limits::{HTTP_FAREWELL, MAX_HTTP_HEAD};
 use crate::media::{NameError, Rendition, StreamName};
-use crate::net::{Admitted, Outlet, OutletEvent, Play, Wish};
+use crate::net::{Admitted, Ending, Outlet, OutletEvent, Play, Wish};
 use crate::relay::{Protocol as Watching, Stream};
+use crate::telemetry::logging::limited;
 use crate::telemetry::metrics::Protocol;
 use crate::telemetry::repeats::repeated;
 use crate::transport::Socket;
@@ -188,6 +189,24 @@ fn response(status: u16, fields: &[(&str, &str)], body: &str) -> Bytes {
     out.into()
 }
 
+/// Why a viewer watches no more.
+#[derive(Clone, Copy)]
+enum Over {
+    /// The sending side is over.
+    Ended(Ending),
+    /// Something else, by the label of the metrics.
+    As(&'static str),
+}
+
+impl Over {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Ended(ending) => ending.label(),
+            Self::As(label) => label,
+        }
+    }
+}
+
 impl Connection {
     /// Plays until one side ends it; why.
     pub(super) async fn watch(
@@ -198,7 +217,7 @@ impl Connection {
     ) -> &'static str {
         let asked = Instant::now();
         let outlet = Outlet::new(socket, &self.shard, Protocol::Flv);
-        let _registered = outlet.register(self.peer);
+        let registered = outlet.register(self.peer);
         outlet.control(response(200, &HEADERS, ""));
         let info = stream.info(asked);
         let settled = asked.saturating_duration_since(info.since) > SETTLED
@@ -220,7 +239,8 @@ impl Connection {
         };
         // Viewers come and go by the thousand: the metrics count them, the log is for what is wrong.
         tracing::debug!(protocol = "flv", peer = %self.peer, stream = %stream.name(), "playing");
-        let reason = self.until_over(&outlet, via).await;
+        let over = self.until_over(&outlet, via).await;
+        let reason = over.label();
         let takes = match reason {
             "stream-ended" | "drained" => true,
             "stopping" => Box::pin(outlet.catch_up(self.shard.due_until())).await,
@@ -231,6 +251,16 @@ impl Connection {
             Box::pin(outlet.finish(HTTP_FAREWELL)).await;
         }
         let totals = outlet.totals();
+        if let Over::Ended(ending) = over
+            && ending != Ending::Gone
+        {
+            limited(reason, Instant::now(), || {
+                tracing::warn!(
+                    stream = %stream.name(), id = registered.id(), peer = %self.peer, code = reason,
+                    sent = totals.bytes, skipped = totals.skipped, "connection closed: {}", ending.meaning()
+                );
+            });
+        }
         tracing::debug!(
             protocol = "flv", peer = %self.peer, stream = %stream.name(), reason,
             seconds = asked.elapsed().as_secs(), bytes = totals.bytes, frames = totals.frames,
@@ -247,36 +277,36 @@ impl Connection {
         flv_notice(moving(base.as_deref(), left))
     }
 
-    async fn until_over(&self, outlet: &Outlet, via: Via) -> &'static str {
+    async fn until_over(&self, outlet: &Outlet, via: Via) -> Over {
         let mut stopping = std::pin::pin!(self.shard.stopping());
         let mut unasked = 0_usize;
         loop {
             tokio::select! {
                 event = outlet.drive() => match event {
-                    OutletEvent::Ended { .. } => return "stream-ended",
-                    OutletEvent::Closed(ending) => return ending.label(),
-                    OutletEvent::Wished(Wish::Kick) => return "kicked",
-                    OutletEvent::Wished(Wish::Leave) => return "drained",
+                    OutletEvent::Ended { .. } => return Over::As("stream-ended"),
+                    OutletEvent::Closed(ending) => return Over::Ended(ending),
+                    OutletEvent::Wished(Wish::Kick) => return Over::As("kicked"),
+                    OutletEvent::Wished(Wish::Leave) => return Over::As("drained"),
                     OutletEvent::Wished(Wish::Move) => outlet.control(self.please_move(via)),
                     OutletEvent::Room | OutletEvent::Sent => {}
                 },
                 ready = poll_fn(|cx| outlet.poll_readable(cx)) => {
                     if ready.is_err() {
-                        return "peer-gone";
+                        return Over::Ended(Ending::Gone);
                     }
                     match self.shard.read(outlet.socket(), <[u8]>::len) {
                         Ok(n @ 1..) => {
                             self.count_in(n);
                             unasked = unasked.saturating_add(n);
                             if unasked > MAX_HTTP_HEAD {
-                                return "unasked-input";
+                                return Over::As("unasked-input");
                             }
                         }
                         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Ok(0) | Err(_) => return "peer-gone",
+                        Ok(0) | Err(_) => return Over::Ended(Ending::Gone),
                     }
                 }
-                () = &mut stopping => return "stopping",
+                () = &mut stopping => return Over::As("stopping"),
             }
         }
     }

@@ -15,7 +15,7 @@ use crtmpserver::rtmp::command::Command as Rtmp;
 use crtmpserver::rtmp::message::{Message, kind};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::daemon::Server;
+use crate::daemon::{Server, binary};
 use crate::media::programme;
 use crate::programs::publish;
 use crate::viewer::{Tag, Viewer};
@@ -463,4 +463,49 @@ pub(crate) fn descriptors_run_out(world: &World) {
         .count();
     assert!(lines < 20, "{lines} lines about it");
     scene.end(world);
+}
+
+pub(crate) fn viewers_that_take_too_little_are_told_of_once(world: &World) {
+    let server = Server::start(world, "standalone", "[limits]\nsend_timeout = \"2s\"\n");
+    let publisher = server.rtmp_url("live/event");
+    for (protocol, url) in [
+        ("rtmp", publisher.clone()),
+        ("flv", server.flv_url("live/event")),
+    ] {
+        let lines = |code: &str| {
+            let said = server.process.said();
+            let of = |l: &&str| {
+                l.contains(&format!("code=\"{code}\"")) && l.contains(" stream=live/event")
+            };
+            said.lines()
+                .filter(of)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let before = ["too-slow", "slow-viewer"].map(|code| lines(code).len());
+        let mut command = Command::new(binary());
+        command.args(["stress", &url, "--publish", &publisher]);
+        command.args(["--publishers", "1", "--bitrate", "6M", "--gop", "1s"]);
+        command.args(["-n", "4", "--stalled", "1"]);
+        command.args(["--slow", "1", "--slow-rate", "1500k"]);
+        command.args(["--settle", "0s", "--duration", "15s"]);
+        let name = format!("stress-{protocol}");
+        let ended = world.run(&name, &mut command, Duration::from_secs(120));
+        assert!(ended.status.success(), "{}{}", ended.out, ended.err);
+        let label = format!("protocol=\"{protocol}\",reason=\"too-slow\"");
+        assert!(server.metric("crtmpserver_closes_total", &label) >= 1.0);
+        for (code, before) in ["too-slow", "slow-viewer"].into_iter().zip(before) {
+            let lines = lines(code);
+            let new = lines.get(before..).unwrap();
+            assert!(!new.is_empty(), "{protocol}: nothing of {code}");
+            // At most one for the slow one and one for the stalled one.
+            assert!(new.len() <= 2, "{protocol}: {new:?}");
+            for line in new {
+                assert!(
+                    line.contains(" peer=") && line.contains(" skipped="),
+                    "{line}"
+                );
+            }
+        }
+    }
 }

@@ -165,6 +165,7 @@ const TESTS: &[Test] = tests! {
     abuse::a_thousand_silent_connections [FFMPEG];
     abuse::a_hostile_master [];
     abuse::descriptors_run_out [FFMPEG];
+    abuse::viewers_that_take_too_little_are_told_of_once [];
     tls::encoders_and_viewers_use_it [FFMPEG, "curl"];
     tls::ffmpeg_checks_who_the_server_is [FFMPEG];
     tls::files_come_over_it [FFMPEG];

@@ -31,7 +31,7 @@ impl Ending {
         match self {
             Self::Gone => "the peer is gone",
             Self::TooSlow => {
-                "took nothing, or no whole frame, for limits.send_timeout: it stalls, or its network is too slow; many such want a lower bit rate"
+                "took nothing, or no whole frame, for limits.send_timeout: it stalls, or its network is too slow; a lower bit rate helps many"
             }
             Self::Overflow => {
                 "it asks for more answers than it reads; that is no player or encoder as they should be"
