@@ -41,6 +41,7 @@ pub(crate) fn programs() -> PathBuf {
 pub(crate) struct Image {
     pub(crate) qcow2: PathBuf,
     pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
     manifest: PathBuf,
 }
 
@@ -147,6 +148,7 @@ impl Images {
         Image {
             qcow2: file("qcow2"),
             kernel: file("vmlinuz"),
+            initrd: file("initrd"),
             manifest: file("manifest"),
         }
     }
@@ -325,6 +327,15 @@ pub(crate) fn what_is_on_the_disk(world: &World) {
         assert!(!boot.contains("Warning"), "{role}: {boot}");
         for file in ["EFI/BOOT/BOOTX64.EFI", "grub/grub.cfg", "/vmlinuz"] {
             assert!(boot.contains(file), "{role}: no {file} in {boot}");
+        }
+        for told in files.boot_loaders() {
+            let lines = told.lines().filter(|line| line.contains("root=PARTUUID="));
+            let lines: Vec<&str> = lines.collect();
+            let patient = |l: &&str| l.contains("nvme_core.io_timeout=4294967295");
+            assert!(
+                !lines.is_empty() && lines.iter().all(patient),
+                "{role}: {told}"
+            );
         }
         // Each machine makes its own.
         assert_eq!(files.text("/etc/machine-id").trim(), "");

@@ -61,7 +61,7 @@ pub(crate) fn user_data_names_the_master(world: &World) {
         "-drive",
         &drive(&disk),
         "-device",
-        "nvme,drive=seed,serial=2",
+        "virtio-blk-pci,drive=seed,serial=2",
     ];
     let mut machine = Machine::start(
         &lab,
@@ -103,7 +103,7 @@ pub(crate) fn user_data_that_is_none(world: &World) {
         "-drive",
         &drive(&disk),
         "-device",
-        "nvme,drive=seed,serial=2",
+        "virtio-blk-pci,drive=seed,serial=2",
     ];
     let mut machine = Machine::start(
         &lab,
