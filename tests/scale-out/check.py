@@ -204,9 +204,11 @@ def terraform_reads_its_files():
         # A master that a mirror would refuse is refused before there is a machine.
         [pattern] = re.findall(r'can\(regex\("(.*)", var\.master\)\)', whole)
         pattern = re.compile(pattern.replace("\\\\", "\\"))
-        for master in ["rtmp://h", "rtmps://a-b.example.org:443", "rtmp://192.0.2.1:1936", "rtmp://[2001:db8::1]:1935"]:
+        good = ["rtmp://h", "rtmps://a-b.example.org:443", "rtmp://192.0.2.1:1936", "rtmp://h:65535", "rtmp://[2001:db8::1]:1"]
+        for master in good:
             assert pattern.search(master), (cloud, master)
-        for master in ["rtmp://", "http://h", "rtmp://h/live", "rtmp://2001:db8::1", "rtmp://h:x", "rtmp://u@h", "rtmp://a b"]:
+        bad = ["rtmp://", "http://h", "rtmp://h/live", "rtmp://2001:db8::1", "rtmp://h:x", "rtmp://u@h", "rtmp://a b"]
+        for master in [*bad, "rtmp://h:0", "rtmp://h:65536", "rtmp://h:99999"]:
             assert not pattern.search(master), (cloud, master)
 
 

@@ -32,7 +32,7 @@ variable "master" {
   default     = null
 
   validation {
-    condition     = var.master == null || can(regex("^rtmps?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]{0,4})?/?$", var.master))
+    condition     = var.master == null || can(regex("^rtmps?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?$", var.master))
     error_message = "The master is rtmp://HOST or rtmp://HOST:PORT, or rtmps:// of the same; an IPv6 address is in brackets, and no stream is named."
   }
 }
