@@ -82,6 +82,8 @@ struct State {
     ended: u32,
     /// The server that this one pulls from is about to go.
     source_goes: bool,
+    /// Connections, and how many there may be before viewers are turned away.
+    connections: Option<(u64, u64)>,
     /// It was full, and has not become much emptier since.
     full: bool,
 }
@@ -98,16 +100,19 @@ impl State {
             || kbit.is_some_and(|max| self.traffic() >= u64::from(max))
     }
 
+    /// Whether nobody can come any more. Who comes is turned away where connections are counted; here is
+    /// what the list says.
+    fn is_closed(&self) -> bool {
+        self.is_full() || self.connections.is_some_and(|(used, max)| used >= max)
+    }
+
     /// Whether enough has become free that the list should say so: 2 %.
     fn has_room_again(&self) -> bool {
-        let below = |used: u64, max: Option<u32>| {
-            max.is_none_or(|max| {
-                let max = u64::from(max);
-                used < max && used <= max.saturating_sub(max / 50)
-            })
-        };
-        below(u64::from(self.viewers), self.capacity.viewers)
-            && below(self.traffic(), self.capacity.kbit)
+        let below = |used: u64, max: u64| used < max && used <= max.saturating_sub(max / 50);
+        let bounded = |used: u64, max: Option<u32>| max.is_none_or(|max| below(used, max.into()));
+        bounded(u64::from(self.viewers), self.capacity.viewers)
+            && bounded(self.traffic(), self.capacity.kbit)
+            && self.connections.is_none_or(|(used, max)| below(used, max))
     }
 
     /// Parts in a thousand that are free.
@@ -144,6 +149,12 @@ impl Gate {
     /// What went out in the last second.
     pub fn set_sent(&self, kbit: u32) {
         self.lock().sent = kbit;
+    }
+
+    /// How many connections there are, and how many there may be before viewers are turned away.
+    pub fn set_connections(&self, used: usize, most: usize) {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.lock().connections = Some((count(used), count(most)));
     }
 
     /// Takes one more viewer, of a stream of so many kbit/s, until the place is dropped.
@@ -225,7 +236,7 @@ impl Gate {
     #[must_use]
     pub fn load(&self) -> Load {
         let mut state = self.lock();
-        state.full = state.is_full() || (state.full && !state.has_room_again());
+        state.full = state.is_closed() || (state.full && !state.has_room_again());
         let goes = state.drain.is_some() || state.source_goes;
         let (host_state, weight) = match (goes, state.full) {
             (true, _) => (HostState::Draining, 0),
@@ -337,6 +348,26 @@ mod tests {
             (gate.load().weight, gate.load().state),
             (2, HostState::Ready)
         );
+    }
+
+    #[test]
+    fn a_server_that_is_out_of_connections_is_listed_as_full() {
+        let gate = gate(None, None);
+        let state = |used| {
+            gate.set_connections(used, 200);
+            let load = gate.load();
+            assert_eq!(load.weight == 0, load.state == HostState::Full);
+            load.state
+        };
+        assert_eq!(state(199), HostState::Ready);
+        assert_eq!(state(200), HostState::Full);
+        assert!(
+            gate.admit(0).is_ok(),
+            "it is not here that it is turned away"
+        );
+        assert_eq!(state(197), HostState::Full, "not for a few");
+        assert_eq!(state(196), HostState::Ready);
+        assert_eq!(state(199), HostState::Ready);
     }
 
     #[test]

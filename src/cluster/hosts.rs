@@ -128,6 +128,12 @@ impl Cluster {
         }
     }
 
+    /// How many connections there are, and how many there may be before viewers are turned away. The next
+    /// [`Cluster::tick`] tells it.
+    pub fn set_connections(&self, used: usize, most: usize) {
+        self.gate.set_connections(used, most);
+    }
+
     /// What went out in the last second, kbit/s; to be called about once a second.
     pub fn tick(&self, sent_kbit: u32, now: Instant) {
         self.gate.set_sent(sent_kbit);

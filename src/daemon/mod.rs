@@ -49,7 +49,7 @@ use crate::bridge;
 use crate::cluster::{Cluster, HostFigures};
 use crate::config::{Loaded, Settings, Sources, Way};
 use crate::control::{ControlSocket, SocketError};
-use crate::net::{BindError, Listener};
+use crate::net::{Admission, BindError, Listener};
 use crate::relay::Hub;
 use crate::remote::{self, Board};
 use crate::rtmp::mirror::new_id;
@@ -342,7 +342,8 @@ impl Server {
         let mut asked = control::serve(self.control, self.lines, &answers);
         let mut care = JoinSet::new();
         let control = Beat::default();
-        care.spawn(tick(self.parts.clone(), control.clone()));
+        let admission = running.admission();
+        care.spawn(tick(self.parts.clone(), admission, control.clone()));
         let observer = Care::new(
             Arc::clone(&running.shards),
             control,
@@ -383,7 +384,7 @@ impl Server {
     }
 }
 
-async fn tick(parts: Parts, beat: Beat) {
+async fn tick(parts: Parts, admission: Arc<Admission>, beat: Beat) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sent = Rate::new(parts.metrics.bytes_out(), Instant::now());
@@ -392,6 +393,8 @@ async fn tick(parts: Parts, beat: Beat) {
         beat.beat();
         let now = Instant::now();
         let kbit = sent.kbit(parts.metrics.bytes_out(), now);
+        let (used, most) = admission.open();
+        parts.cluster.set_connections(used, most);
         parts.cluster.tick(kbit, now);
         #[cfg(feature = "publish")]
         parts.policy.tick();

@@ -321,6 +321,11 @@ impl Running {
             .collect()
     }
 
+    /// What is connected.
+    pub(super) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.door.admission)
+    }
+
     /// What can be asked of it while it runs.
     pub(super) fn control(
         &mut self,
@@ -340,7 +345,7 @@ impl Running {
                 let hls = Arc::clone(&self.web.hls);
                 Box::new(move |wanted| hls.viewers(wanted))
             },
-            admission: Arc::clone(&self.door.admission),
+            admission: self.admission(),
             remotes: Arc::clone(&self.remotes),
             applications: {
                 let policy = Arc::clone(&self.parts.policy);

@@ -141,6 +141,14 @@ impl Admission {
         self.lock().connections
     }
 
+    /// Connections outside the reserve, and how many of those there may be: then viewers are turned away.
+    #[must_use]
+    pub fn open(&self) -> (usize, usize) {
+        let state = self.lock();
+        let used = state.connections.saturating_sub(state.reserved);
+        (used, state.limits.open())
+    }
+
     /// Logins that are not finished.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -302,6 +310,7 @@ mod tests {
         for encoder in &encoders {
             assert_eq!(encoder.may_watch(), Err(Refusal::Full));
         }
+        assert_eq!(admission.open(), (88, 88));
         assert_eq!(come().unwrap_err(), Refusal::Full, "the reserve is bounded");
         // A viewer goes, and one of the reserve takes its place; the encoder that comes has the other.
         viewers.pop();

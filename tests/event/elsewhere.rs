@@ -167,6 +167,31 @@ async fn a_full_mirror_names_another_one_and_keeps_its_viewers() {
 }
 
 #[tokio::test]
+async fn a_mirror_without_connections_left_is_listed_as_full() {
+    let site = Site::new(|settings| settings.limits.max_connections = 40).await;
+    let encoder = Encoder::start(site.master.rtmp, 0).await;
+    Viewer::start(site.two.rtmp).await.until_frame(1).await;
+    let mut viewers = Vec::new();
+    loop {
+        let (socket, head) = open_flv(site.one.http).await;
+        if head.starts_with("HTTP/1.1 503 ") {
+            break;
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        viewers.push(socket);
+        assert!(viewers.len() < 40, "nothing bounds them");
+    }
+    site.until("it is listed as full", |list| {
+        list.contains("\"state\":\"full\",\"weight\":0")
+    })
+    .await;
+    viewers.truncate(20);
+    site.until("it takes viewers again", |list| !list.contains("full"))
+        .await;
+    encoder.finish().await;
+}
+
+#[tokio::test]
 async fn traffic_fills_a_server_too_and_publishers_are_no_viewers() {
     let folder = folder();
     let mut config = settings(Role::Standalone, folder.path());
