@@ -19,16 +19,16 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of = |path: &Path| {
-        let text = fs::read_to_string(path.join("status")).unwrap();
-        text.lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| {
-                let words: Vec<&str> = value.split_whitespace().collect();
-                (name.to_owned(), words.join(" "))
-            })
-            .collect()
+        // A thread that only did something for another may be gone by now.
+        let text = fs::read_to_string(path.join("status")).ok()?;
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        let fields = fields.map(|(name, value)| {
+            let words: Vec<&str> = value.split_whitespace().collect();
+            (name.to_owned(), words.join(" "))
+        });
+        Some(fields.collect())
     };
-    tasks.map(|task| of(&task.unwrap().path())).collect()
+    tasks.filter_map(|task| of(&task.ok()?.path())).collect()
 }
 
 /// Every thread is this user and group four times over, and nothing else.
