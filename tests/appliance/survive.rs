@@ -80,8 +80,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 SEIZE, INTERRUPT = 0x4206, 0x4207
 pid = sys.argv[1]
+def name(thread):
+    try:
+        return open(f'/proc/{pid}/task/{thread}/comm').read()
+    except OSError:
+        return '' # gone since it was listed
 for thread in os.listdir(f'/proc/{pid}/task'):
-    if open(f'/proc/{pid}/task/{thread}/comm').read().startswith(sys.argv[2]):
+    if name(thread).startswith(sys.argv[2]):
         assert libc.ptrace(SEIZE, int(thread), None, None) == 0, ctypes.get_errno()
         assert libc.ptrace(INTERRUPT, int(thread), None, None) == 0, ctypes.get_errno()
         os.waitpid(int(thread), 0x40000000)
