@@ -252,7 +252,7 @@ impl Connection {
         }
         let totals = outlet.totals();
         if let Over::Ended(ending) = over
-            && ending != Ending::Gone
+            && ending.is_notable()
         {
             limited(reason, Instant::now(), || {
                 tracing::warn!(

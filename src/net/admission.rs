@@ -103,9 +103,16 @@ struct State {
 }
 
 impl State {
+    /// See [`Admission::open`].
+    fn open(&self) -> (usize, usize) {
+        let used = self.connections.saturating_sub(self.reserved);
+        (used, self.limits.open())
+    }
+
     /// Whether there is room for one more outside the reserve.
     fn has_open(&self) -> bool {
-        self.connections.saturating_sub(self.reserved) < self.limits.open()
+        let (used, most) = self.open();
+        used < most
     }
 }
 
@@ -144,9 +151,7 @@ impl Admission {
     /// Connections outside the reserve, and how many of those there may be: then viewers are turned away.
     #[must_use]
     pub fn open(&self) -> (usize, usize) {
-        let state = self.lock();
-        let used = state.connections.saturating_sub(state.reserved);
-        (used, state.limits.open())
+        self.lock().open()
     }
 
     /// Logins that are not finished.

@@ -376,7 +376,7 @@ impl Connection {
                 ),
             ) => false,
             End::Machine(_) => true,
-            End::Outlet(ending) => *ending != Ending::Gone,
+            End::Outlet(ending) => ending.is_notable(),
             End::Eof | End::Socket(_) | End::Stopping => false,
         };
         let stream = self.viewing.first().map(Viewing::name);

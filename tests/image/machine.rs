@@ -31,7 +31,7 @@ pub(crate) enum Start<'a> {
 
 impl Start<'_> {
     /// What the disk is for the machine: virtio, as with most providers, or NVMe, as with others. QEMU's NVMe
-    /// lost a machine its disk once, after commands that nothing came back for, so most tests do without.
+    /// lost a machine its disk once, and hangs when a kernel resets it while it is at work: most do without.
     fn disk(&self) -> &'static str {
         match self {
             Self::Kernel(_) | Self::Bios => "virtio-blk-pci,drive=disk,serial=1",

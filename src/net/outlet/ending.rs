@@ -25,6 +25,12 @@ impl Ending {
         }
     }
 
+    /// Whether an operator should see it: peers that go are no news.
+    #[must_use]
+    pub const fn is_notable(self) -> bool {
+        !matches!(self, Self::Gone)
+    }
+
     /// What it means, and what to do about it.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
